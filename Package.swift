@@ -1,0 +1,80 @@
+// swift-tools-version: 6.0
+import PackageDescription
+
+/// The libraries a research script can import, in the order of their dependencies.
+let libraries = [
+  "Tensors", "Rigor", "IR", "Operators", "FileFormats", "Importers", "Specifications", "Domains",
+  "Bounds", "Search", "SMT", "Language", "Circuits", "Explanations", "Results", "Reports",
+]
+
+let package = Package(
+  name: "nnverify",
+  products: libraries.map { .library(name: $0, targets: [$0]) } + [
+    .executable(name: "nnverify", targets: ["nnverify"]),
+    .executable(name: "cdt", targets: ["cdt"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+  ],
+  targets: [
+    // System libraries, each behind one thin module.
+    .systemLibrary(
+      name: "CBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+    .systemLibrary(name: "CGMP", providers: [.apt(["libgmp-dev"])]),
+    .systemLibrary(name: "CZ3", providers: [.apt(["libz3-dev"])]),
+    .systemLibrary(
+      name: "CHDF5", pkgConfig: "hdf5-serial", providers: [.apt(["libhdf5-dev"])]),
+    .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
+    .target(name: "CKernels"),
+
+    // Numbers.
+    .target(name: "Tensors", dependencies: ["CBLAS", "CKernels"]),
+    .target(name: "Rigor", dependencies: ["CGMP"]),
+
+    // The graph and what joins it.
+    .target(name: "IR", dependencies: ["Tensors"]),
+    .target(name: "Operators", dependencies: ["IR", "Tensors", "Rigor"]),
+
+    // Files.
+    .target(
+      name: "OnnxFormat",
+      dependencies: [.product(name: "SwiftProtobuf", package: "swift-protobuf")]),
+    .target(name: "FileFormats", dependencies: ["CZlib", "CHDF5"]),
+    .target(
+      name: "Importers",
+      dependencies: ["IR", "Operators", "Tensors", "OnnxFormat", "FileFormats", "Language"]),
+    .target(name: "Specifications", dependencies: ["Rigor", "FileFormats"]),
+
+    // Meanings of the kinds, and analyses.
+    .target(name: "Domains", dependencies: ["IR", "Operators", "Tensors", "Rigor"]),
+    .target(name: "Bounds", dependencies: ["Domains"]),
+    .target(name: "Search", dependencies: ["Bounds", "Specifications", "Importers"]),
+    .target(name: "SMT", dependencies: ["Bounds", "Specifications", "Importers", "CZ3"]),
+    .target(name: "Language", dependencies: ["FileFormats"]),
+    .target(name: "Circuits", dependencies: ["Domains", "Importers", "Language"]),
+    .target(name: "Explanations", dependencies: ["Bounds", "Importers", "FileFormats"]),
+
+    // Output.
+    .target(
+      name: "Results",
+      dependencies: ["FileFormats", .product(name: "GRDB", package: "GRDB.swift")]),
+    .target(name: "Reports"),
+
+    // Commands: they parse arguments and print.
+    .executableTarget(
+      name: "nnverify",
+      dependencies: [
+        "Importers", "Bounds", "Search", "SMT", "Explanations", "Results", "Reports",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
+    .executableTarget(
+      name: "cdt",
+      dependencies: [
+        "Circuits", "Reports",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
+  ],
+  swiftLanguageModes: [.v6]
+)

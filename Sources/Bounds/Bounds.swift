@@ -1,0 +1,1 @@
+// Bounds: the CROWN family of bound propagation.

@@ -1,0 +1,1 @@
+// Circuits: contextual decomposition and circuit discovery.

@@ -1,0 +1,1 @@
+// Domains: concrete tensors and intervals.

@@ -1,0 +1,1 @@
+// Explanations: explainers of graph networks and their fidelity.

@@ -1,0 +1,1 @@
+// IR: the graph, the kinds of operation and the two walks.

@@ -1,0 +1,1 @@
+// Importers: files to graphs.

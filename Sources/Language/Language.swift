@@ -1,0 +1,1 @@
+// Language: tokenizers and model folders of language models.

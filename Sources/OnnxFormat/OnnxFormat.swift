@@ -1,0 +1,1 @@
+// OnnxFormat: the ONNX protobuf messages and decoding of their tensors.

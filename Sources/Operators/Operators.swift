@@ -1,0 +1,1 @@
+// Operators: the concrete operator types, each joining one kind.

@@ -1,0 +1,1 @@
+// Reports: tables, progress, SVG and HTML.

@@ -1,0 +1,1 @@
+// Results: stores, resumption and shards.

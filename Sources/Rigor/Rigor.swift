@@ -1,0 +1,1 @@
+// Rigor: rounding-error constants and exact rational arithmetic.

@@ -1,0 +1,1 @@
+// SMT: exact safety of regions.

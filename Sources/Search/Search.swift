@@ -1,0 +1,1 @@
+// Search: attacks and branch and bound.

@@ -1,0 +1,1 @@
+// Specifications: VNN-LIB queries, boxes and norm balls.

@@ -1,0 +1,1 @@
+// Tensors: shapes, storage, broadcasting and the numeric kernels.
