@@ -75,6 +75,9 @@ let package = Package(
         "Circuits", "Reports",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
+
+    // Tests.
+    .testTarget(name: "FileFormatsTests", dependencies: ["FileFormats"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -1,0 +1,121 @@
+import CZlib
+import Foundation
+
+/// Reading files that may be gzip-compressed (RFC 1952), recognised by their magic bytes and not by their
+/// names. All members of a concatenated gzip file are read.
+public enum Gzip {
+  /// The largest contents that a reader accepts when nothing else is known: 2 GiB.
+  public static let defaultLimit = 2 << 30
+
+  /// The bytes of a file, inflated when the file starts with the gzip magic bytes, as they are otherwise.
+  ///
+  /// - Parameters:
+  ///   - path: The file.
+  ///   - limit: The most bytes the contents may have after inflation; protects against zip bombs.
+  /// - Throws: ``FileError`` when the file is missing, is not a regular file, is damaged or exceeds `limit`.
+  public static func contents(ofFile path: String, limit: Int = defaultLimit) throws -> [UInt8] {
+    let raw = try plainContents(ofFile: path, limit: limit)
+    guard isCompressed(raw) else { return raw }
+    return try inflate(raw, file: path, limit: limit)
+  }
+
+  /// Whether the bytes start with gzip's magic number.
+  public static func isCompressed(_ bytes: [UInt8]) -> Bool {
+    bytes.count >= 2 && bytes[0] == 0x1f && bytes[1] == 0x8b
+  }
+
+  /// Inflates gzip members that lie in memory.
+  ///
+  /// - Parameters:
+  ///   - bytes: One or more concatenated gzip members.
+  ///   - file: The name that errors carry.
+  ///   - limit: The most bytes the result may have.
+  /// - Throws: ``FileError`` when the data is truncated, damaged or inflates to more than `limit` bytes.
+  public static func inflate(_ bytes: [UInt8], file: String, limit: Int = defaultLimit) throws -> [UInt8] {
+    var stream = z_stream()
+    // 15 window bits, + 16: gzip framing only.
+    let opened = inflateInit2_(
+      &stream, 15 + 16, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size))
+    guard opened == Z_OK else { throw FileError(file: file, reason: "zlib cannot be initialised") }
+    defer { inflateEnd(&stream) }
+
+    var output: [UInt8] = []
+    output.reserveCapacity(min(limit, bytes.count * 4))
+    var chunk = [UInt8](repeating: 0, count: 1 << 16)
+    var source = bytes  // zlib asks for a mutable pointer but does not write through it
+    try source.withUnsafeMutableBufferPointer { input in
+      guard let base = input.baseAddress else {
+        throw FileError(file: file, reason: "the gzip data is empty")
+      }
+      var consumed = 0
+      var memberEnded = false
+      while !memberEnded {
+        let (status, produced) = chunk.withUnsafeMutableBufferPointer { buffer -> (Int32, Int) in
+          // zlib counts in 32 bits: hand over at most 1 GiB at a time.
+          let available = min(input.count - consumed, 1 << 30)
+          stream.next_in = base + consumed
+          stream.avail_in = uInt(available)
+          stream.next_out = buffer.baseAddress
+          stream.avail_out = uInt(buffer.count)
+          let status = CZlib.inflate(&stream, Z_NO_FLUSH)
+          consumed += available - Int(stream.avail_in)
+          return (status, buffer.count - Int(stream.avail_out))
+        }
+        guard output.count + produced <= limit else {
+          throw FileError(file: file, reason: "inflates to more than the limit of \(limit) bytes")
+        }
+        output.append(contentsOf: chunk[0..<produced])
+        switch status {
+        case Z_OK: break
+        case Z_STREAM_END:
+          let rest = input[consumed...]
+          if rest.count >= 2, rest[consumed] == 0x1f, rest[consumed + 1] == 0x8b {
+            inflateReset(&stream)
+          } else if rest.allSatisfy({ $0 == 0 }) {
+            memberEnded = true  // zero padding after the last member is allowed
+          } else {
+            throw FileError(file: file, place: "byte \(consumed)", reason: "data after the gzip member")
+          }
+        case Z_BUF_ERROR:
+          throw FileError(file: file, reason: "the gzip data is truncated")
+        default:
+          let detail = stream.msg.map { String(cString: $0) } ?? "zlib status \(status)"
+          throw FileError(file: file, place: "byte \(consumed)", reason: "damaged gzip data (\(detail))")
+        }
+      }
+    }
+    return output
+  }
+
+  /// The bytes of a regular file as they are on disk.
+  private static func plainContents(ofFile path: String, limit: Int) throws -> [UInt8] {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    guard descriptor >= 0 else {
+      throw FileError(file: path, reason: "cannot be opened: \(String(cString: strerror(errno)))")
+    }
+    defer { close(descriptor) }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+      throw FileError(file: path, reason: "is not a regular file")
+    }
+    let size = Int(status.st_size)
+    guard size <= limit else {
+      throw FileError(file: path, reason: "has \(size) bytes, more than the limit of \(limit)")
+    }
+    var failure: String?
+    let bytes = [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
+      while count < size {
+        let got = read(descriptor, buffer.baseAddress! + count, size - count)  // count < size: not empty
+        if got < 0 && errno == EINTR { continue }
+        if got <= 0 {
+          if got < 0 { failure = String(cString: strerror(errno)) }
+          break
+        }
+        count += got
+      }
+    }
+    if let failure { throw FileError(file: path, reason: "cannot be read: \(failure)") }
+    guard bytes.count == size else { throw FileError(file: path, reason: "shrank while it was read") }
+    return bytes
+  }
+}
