@@ -78,6 +78,7 @@ let package = Package(
 
     // Tests.
     .testTarget(name: "FileFormatsTests", dependencies: ["FileFormats"]),
+    .testTarget(name: "RigorTests", dependencies: ["Rigor"]),
   ],
   swiftLanguageModes: [.v6]
 )

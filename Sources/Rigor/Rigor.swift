@@ -1,1 +1,0 @@
-// Rigor: rounding-error constants and exact rational arithmetic.
