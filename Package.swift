@@ -40,7 +40,7 @@ let package = Package(
     // Files.
     .target(
       name: "OnnxFormat",
-      dependencies: [.product(name: "SwiftProtobuf", package: "swift-protobuf")]),
+      dependencies: ["FileFormats", .product(name: "SwiftProtobuf", package: "swift-protobuf")]),
     .target(name: "FileFormats", dependencies: ["CZlib", "CHDF5"]),
     .target(
       name: "Importers",

@@ -1,1 +1,0 @@
-// OnnxFormat: the ONNX protobuf messages and decoding of their tensors.

@@ -1,0 +1,68 @@
+import FileFormats
+import Foundation
+import SwiftProtobuf
+
+/// An ONNX model as read from a file: the parsed message and what is needed to decode its tensors.
+package struct OnnxModelFile: Sendable {
+  /// The parsed message.
+  package var model: Onnx_ModelProto
+  /// Decodes the tensors of `model`.
+  package var tensors: TensorDecoder
+
+  /// Reads a `.onnx` file, or a `.onnx.gz` one (recognised by its first bytes).
+  ///
+  /// - Throws: `FileError` when the file cannot be read or is no ONNX protobuf.
+  package init(path: String) throws(FileError) {
+    let data = try Self.contents(path)
+    let folder = URL(fileURLWithPath: path).deletingLastPathComponent()
+    try self.init(data: data, tensors: TensorDecoder(file: path, folder: folder))
+  }
+
+  /// Parses a model that is already in memory. Tensors with external data need `tensors.folder`.
+  package init(data: Data, tensors: TensorDecoder) throws(FileError) {
+    model = try Self.parse(data, as: Onnx_ModelProto.self, file: tensors.file, kind: "ONNX model")
+    self.tensors = tensors
+  }
+
+  /// The bytes of a file, inflated if it is gzip data.
+  static func contents(_ path: String) throws(FileError) -> Data {
+    let data: Data
+    do {
+      data = try Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe)
+    } catch {
+      throw FileError(file: path, reason: "cannot be read (\(Self.reason(error)))")
+    }
+    return data
+  }
+
+  private static func reason(_ error: any Error) -> String {
+    let underlying = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
+    guard let underlying, underlying.domain == NSPOSIXErrorDomain else { return error.localizedDescription }
+    return String(cString: strerror(Int32(underlying.code)))
+  }
+
+  /// Decodes one protobuf message.
+  static func parse<M: Message>(
+    _ data: Data, as type: M.Type, file: String, kind: String
+  ) throws(FileError) -> M {
+    do {
+      return try M(serializedBytes: data)
+    } catch BinaryDecodingError.truncated {
+      throw FileError(file: file, reason: "is no valid \(kind): the data ends early or is not protobuf")
+    } catch {
+      throw FileError(file: file, reason: "is no valid \(kind): malformed protobuf")
+    }
+  }
+}
+
+extension OnnxTensor {
+  /// Reads a file that holds a single `TensorProto`, as the ONNX conformance data does.
+  ///
+  /// - Throws: `FileError` when the file cannot be read, is no protobuf, or its tensor is malformed.
+  public init(path: String) throws(FileError) {
+    let data = try OnnxModelFile.contents(path)
+    let proto = try OnnxModelFile.parse(data, as: Onnx_TensorProto.self, file: path, kind: "ONNX tensor")
+    let folder = URL(fileURLWithPath: path).deletingLastPathComponent()
+    self = try TensorDecoder(file: path, folder: folder).tensor(proto)
+  }
+}
