@@ -79,6 +79,11 @@ let package = Package(
     // Tests.
     .testTarget(name: "FileFormatsTests", dependencies: ["FileFormats"]),
     .testTarget(name: "RigorTests", dependencies: ["Rigor"]),
+
+    // Tests.
+    .testTarget(
+      name: "OnnxFormatTests", dependencies: ["OnnxFormat", "FileFormats"],
+      resources: [.copy("Fixtures")]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -12,41 +12,26 @@ package struct OnnxModelFile: Sendable {
   /// Reads a `.onnx` file, or a `.onnx.gz` one (recognised by its first bytes).
   ///
   /// - Throws: `FileError` when the file cannot be read or is no ONNX protobuf.
-  package init(path: String) throws(FileError) {
-    let data = try Self.contents(path)
+  package init(path: String) throws {
+    let bytes = try Gzip.contents(ofFile: path)
     let folder = URL(fileURLWithPath: path).deletingLastPathComponent()
-    try self.init(data: data, tensors: TensorDecoder(file: path, folder: folder))
+    try self.init(bytes: bytes, tensors: TensorDecoder(file: path, folder: folder))
   }
 
   /// Parses a model that is already in memory. Tensors with external data need `tensors.folder`.
-  package init(data: Data, tensors: TensorDecoder) throws(FileError) {
-    model = try Self.parse(data, as: Onnx_ModelProto.self, file: tensors.file, kind: "ONNX model")
+  ///
+  /// - Throws: `FileError` when the bytes are no ONNX protobuf.
+  package init(bytes: [UInt8], tensors: TensorDecoder) throws(FileError) {
+    model = try Self.parse(bytes, as: Onnx_ModelProto.self, file: tensors.file, kind: "ONNX model")
     self.tensors = tensors
-  }
-
-  /// The bytes of a file, inflated if it is gzip data.
-  static func contents(_ path: String) throws(FileError) -> Data {
-    let data: Data
-    do {
-      data = try Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe)
-    } catch {
-      throw FileError(file: path, reason: "cannot be read (\(Self.reason(error)))")
-    }
-    return data
-  }
-
-  private static func reason(_ error: any Error) -> String {
-    let underlying = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
-    guard let underlying, underlying.domain == NSPOSIXErrorDomain else { return error.localizedDescription }
-    return String(cString: strerror(Int32(underlying.code)))
   }
 
   /// Decodes one protobuf message.
   static func parse<M: Message>(
-    _ data: Data, as type: M.Type, file: String, kind: String
+    _ bytes: [UInt8], as type: M.Type, file: String, kind: String
   ) throws(FileError) -> M {
     do {
-      return try M(serializedBytes: data)
+      return try M(serializedBytes: bytes)
     } catch BinaryDecodingError.truncated {
       throw FileError(file: file, reason: "is no valid \(kind): the data ends early or is not protobuf")
     } catch {
@@ -59,9 +44,9 @@ extension OnnxTensor {
   /// Reads a file that holds a single `TensorProto`, as the ONNX conformance data does.
   ///
   /// - Throws: `FileError` when the file cannot be read, is no protobuf, or its tensor is malformed.
-  public init(path: String) throws(FileError) {
-    let data = try OnnxModelFile.contents(path)
-    let proto = try OnnxModelFile.parse(data, as: Onnx_TensorProto.self, file: path, kind: "ONNX tensor")
+  public init(path: String) throws {
+    let bytes = try Gzip.contents(ofFile: path)
+    let proto = try OnnxModelFile.parse(bytes, as: Onnx_TensorProto.self, file: path, kind: "ONNX tensor")
     let folder = URL(fileURLWithPath: path).deletingLastPathComponent()
     self = try TensorDecoder(file: path, folder: folder).tensor(proto)
   }
