@@ -1,3 +1,52 @@
+// Hot loops for which Swift would need run-time dispatch on the vector width.
+//
+// Every kernel exists for float (suffix _f) and double (suffix _d). Arrays are dense and row-major; `rows` runs over
+// the batch. No kernel allocates. Contraction into fused multiply-add is allowed: the error bounds of module Rigor
+// hold with and without it.
 #ifndef CKERNELS_H
 #define CKERNELS_H
+
+#include <stdint.h>
+
+typedef struct {
+  int32_t destination;
+  int32_t source;
+  int32_t length;
+} ck_run;
+
+#define CK_DECLARE(T, S)                                                                                     \
+  /* y += x */                                                                                               \
+  void ck_add_##S(int64_t n, const T *x, T *y);                                                              \
+  /* y += a x */                                                                                             \
+  void ck_axpy_##S(int64_t n, T a, const T *x, T *y);                                                        \
+  /* z = x * y */                                                                                            \
+  void ck_multiply_##S(int64_t n, const T *x, const T *y, T *z);                                             \
+  /* y = max(x, 0); NaN stays NaN */                                                                         \
+  void ck_relu_##S(int64_t n, const T *x, T *y);                                                             \
+  /* y[r, o] = x[r, index[o]], or 0 where index[o] < 0 */                                                    \
+  void ck_gather_##S(int64_t rows, int64_t nin, int64_t nout, const int32_t *index, const T *x, T *y);       \
+  /* x[r, index[o]] += y[r, o] */                                                                            \
+  void ck_scatter_add_##S(int64_t rows, int64_t nin, int64_t nout, const int32_t *index, const T *y, T *x);  \
+  /* the same two for index tables made of contiguous runs; ck_copy_runs leaves other places untouched */    \
+  void ck_copy_runs_##S(int64_t rows, int64_t nin, int64_t nout, int64_t nruns, const ck_run *runs,          \
+                        const T *x, T *y);                                                                   \
+  void ck_add_runs_##S(int64_t rows, int64_t nin, int64_t nout, int64_t nruns, const ck_run *runs,           \
+                       const T *y, T *x);                                                                    \
+  /* y[r, o] = sum over entries e of row o of value[e] x[r, column[e]] (CSR) */                              \
+  void ck_csr_##S(int64_t rows, int64_t nin, int64_t nout, const int32_t *start, const int32_t *column,      \
+                  const T *value, const T *x, T *y);                                                         \
+  /* One side of a linear relaxation. For every row r, with a = A[r, j]:                                     \
+     out[r, j] = max(a,0) ps[j] + min(a,0) ns[j];  constant[r] += sum_j max(a,0) pt[j] + min(a,0) nt[j];     \
+     slack[r] += sum_j |a| e[j].  A and out may be the same array. */                                        \
+  void ck_relax_##S(int64_t rows, int64_t n, const T *A, const T *ps, const T *pt, const T *ns, const T *nt, \
+                    const T *e, T *out, T *constant, T *slack);                                              \
+  /* out[r] += sum_j |A[r, j]| v[j] */                                                                       \
+  void ck_abs_dot_##S(int64_t rows, int64_t n, const T *A, const T *v, T *out);                              \
+  /* out[r] += sum_j A[r, j] v[j] */                                                                         \
+  void ck_dot_##S(int64_t rows, int64_t n, const T *A, const T *v, T *out);
+
+CK_DECLARE(float, f)
+CK_DECLARE(double, d)
+
+#undef CK_DECLARE
 #endif

@@ -1,1 +1,0 @@
-// IR: the graph, the kinds of operation and the two walks.

@@ -1,0 +1,29 @@
+import Tensors
+
+/// A function whose value jumps or whose arguments are indices: comparisons, logic, ArgMax, TopK, Where with a
+/// variable condition, Gather and Scatter with run-time indices, integer arithmetic.
+///
+/// Integers and booleans are carried as Double (exact up to 2^53).
+public protocol DiscreteFunction: Sendable {
+  var name: String { get }
+  var inputShapes: [Shape] { get }
+  var outputShape: Shape { get }
+
+  /// The value on one example each; shapes without a batch axis. Throws if an index is out of range or an integer
+  /// is beyond what Double holds.
+  func evaluate(_ x: [Tensor<Double>]) throws -> Tensor<Double>
+
+  /// Sound bounds of the value over the boxes, one example each.
+  func enclose(lower: [Tensor<Double>], upper: [Tensor<Double>]) throws -> (lower: Tensor<Double>, upper: Tensor<Double>)
+
+  /// If the boxes decide where outputs come from: for every input either nil (it only decides) or a table that names
+  /// for every output the element of that input it copies, or -1. Outputs that no table names are bounded by
+  /// `enclose`. The default decides nothing.
+  func copies(lower: [Tensor<Double>], upper: [Tensor<Double>]) -> [[Int32]?]
+}
+
+extension DiscreteFunction {
+  public func copies(lower: [Tensor<Double>], upper: [Tensor<Double>]) -> [[Int32]?] {
+    inputShapes.map { _ in nil }
+  }
+}

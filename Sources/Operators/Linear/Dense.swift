@@ -1,0 +1,87 @@
+import IR
+import Tensors
+
+/// x W for a constant matrix W on the right: Gemm, MatMul by a constant.
+///
+/// Input `leading + [k]`, output `leading + [n]`; the rows of all leading axes share one matrix product.
+public struct Dense: WeightedMap {
+  public let inputShape: Shape
+  public let outputShape: Shape
+  public let weight: Weight
+  /// Whether the weight is stored `[n, k]` (Gemm with transB) rather than `[k, n]`.
+  public let isTransposed: Bool
+  private let k: Int
+  private let n: Int
+
+  /// Precondition: the weight is a matrix whose k equals the last extent of `inputShape`.
+  public init(_ weight: Weight, inputShape: Shape, transposed: Bool = false) {
+    self.weight = weight
+    self.inputShape = inputShape
+    isTransposed = transposed
+    k = weight.shape[transposed ? 1 : 0]
+    n = weight.shape[transposed ? 0 : 1]
+    precondition(inputShape.dims.last == k, "a matrix of shape \(weight.shape) does not fit \(inputShape)")
+    outputShape = Shape(inputShape.dims.dropLast() + [n])
+  }
+
+  public var fanIn: Int { k }
+  public var fanOut: Int { n }
+  public var weights: [Weight] { [weight] }
+
+  private func product<T: Real>(_ x: Tensor<T>, _ w: Tensor<T>) -> Tensor<T> {
+    let rows = x.batch * (inputShape.count / max(k, 1))
+    return Tensor(writing: [x.batch] + outputShape) { y in
+      x.withPointer { x0 in
+        w.withPointer { w0 in
+          T.gemm(
+            transposeA: false, transposeB: isTransposed, m: rows, n: n, k: k, alpha: 1, x0, lda: k, w0,
+            ldb: isTransposed ? k : n, beta: 0, y, ldc: n)
+        }
+      }
+    }
+  }
+
+  public func apply<T: Real>(_ x: Tensor<T>) -> Tensor<T> { product(x, weight.tensor(as: T.self)) }
+  public func applyMagnitude(_ x: Tensor<Double>) -> Tensor<Double> { product(x, weight.magnitude) }
+
+  public func adjoint<T: Real>(_ y: Tensor<T>) -> Tensor<T> {
+    let rows = y.batch * (outputShape.count / max(n, 1))
+    let w = weight.tensor(as: T.self)
+    return Tensor(writing: [y.batch] + inputShape) { x in
+      y.withPointer { y0 in
+        w.withPointer { w0 in
+          T.gemm(
+            transposeA: false, transposeB: !isTransposed, m: rows, n: k, k: n, alpha: 1, y0, lda: n, w0,
+            ldb: isTransposed ? k : n, beta: 0, x, ldc: k)
+        }
+      }
+    }
+  }
+
+  public func row(_ output: Int) -> [SparseEntry] {
+    let (lead, column) = output.quotientAndRemainder(dividingBy: n)
+    return (0..<k).map {
+      SparseEntry(lead * k + $0, weight.values[flat: isTransposed ? column * k + $0 : $0 * n + column])
+    }
+  }
+
+  public func weightGradients(input x: Tensor<Double>, covector y: Tensor<Double>) -> [WeightGradient] {
+    let rows = x.count / max(k, 1)
+    let gradient = Tensor<Double>(writing: weight.shape) { g in
+      x.withPointer { x0 in
+        y.withPointer { y0 in
+          if isTransposed {
+            Double.gemm(
+              transposeA: true, transposeB: false, m: n, n: k, k: rows, alpha: 1, y0, lda: n, x0, ldb: k,
+              beta: 0, g, ldc: k)
+          } else {
+            Double.gemm(
+              transposeA: true, transposeB: false, m: k, n: n, k: rows, alpha: 1, x0, lda: k, y0, ldb: n,
+              beta: 0, g, ldc: n)
+          }
+        }
+      }
+    }
+    return [WeightGradient(weight, gradient)]
+  }
+}

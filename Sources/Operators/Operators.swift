@@ -1,1 +1,0 @@
-// Operators: the concrete operator types, each joining one kind.

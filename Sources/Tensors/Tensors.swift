@@ -1,1 +1,0 @@
-// Tensors: shapes, storage, broadcasting and the numeric kernels.
