@@ -18,9 +18,10 @@ public struct Graph: Sendable {
 
   /// Precondition: `nodes[i].id == i` and inputs precede users. `GraphBuilder` establishes both.
   public init(nodes: [Node], inputs: [NodeID], outputs: [Output]) {
-    precondition(nodes.enumerated().allSatisfy { index, node in
-      node.id == index && node.inputs.allSatisfy { $0 < index }
-    })
+    precondition(
+      nodes.enumerated().allSatisfy { index, node in
+        node.id == index && node.inputs.allSatisfy { $0 < index }
+      })
     self.nodes = nodes
     self.inputs = inputs
     self.outputs = outputs

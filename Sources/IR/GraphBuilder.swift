@@ -35,7 +35,8 @@ public struct GraphBuilder: Sendable {
     return id
   }
 
-  public mutating func constant(_ weight: Weight, type: ElementType = .float32, name: String? = nil) -> NodeID {
+  public mutating func constant(_ weight: Weight, type: ElementType = .float32, name: String? = nil) -> NodeID
+  {
     append(.constant(weight), shape: weight.shape, type: type, name: name)
   }
 
@@ -65,10 +66,12 @@ public struct GraphBuilder: Sendable {
     var affine = Affine(terms.map(\.map), bias: bias)
     affine.disjoint = disjoint
     return append(
-      .affine(affine), inputs: terms.map(\.node), shape: shape, type: nodes[first.node].elementType, name: name)
+      .affine(affine), inputs: terms.map(\.node), shape: shape, type: nodes[first.node].elementType,
+      name: name)
   }
 
-  public mutating func linear(_ map: any LinearMap, _ x: NodeID, bias: Weight? = nil, name: String? = nil) throws
+  public mutating func linear(_ map: any LinearMap, _ x: NodeID, bias: Weight? = nil, name: String? = nil)
+    throws
     -> NodeID
   { try affine([(x, map)], bias: bias, name: name) }
 
@@ -82,18 +85,21 @@ public struct GraphBuilder: Sendable {
     guard form.leftShape == nodes[a].shape, form.rightShape == nodes[b].shape else {
       throw GraphError(
         node: name ?? scope,
-        reason: "a product of \(form.leftShape) and \(form.rightShape) got \(nodes[a].shape) and \(nodes[b].shape)")
+        reason:
+          "a product of \(form.leftShape) and \(form.rightShape) got \(nodes[a].shape) and \(nodes[b].shape)")
     }
     return append(
       .product(form), inputs: [a, b], shape: form.outputShape, type: nodes[a].elementType, name: name)
   }
 
-  public mutating func selection(_ selection: Selection, _ x: [NodeID], name: String? = nil) throws -> NodeID {
+  public mutating func selection(_ selection: Selection, _ x: [NodeID], name: String? = nil) throws -> NodeID
+  {
     guard selection.inputShapes == x.map({ nodes[$0].shape }) else {
       throw GraphError(node: name ?? scope, reason: "a selection got inputs of the wrong shapes")
     }
     return append(
-      .selection(selection), inputs: x, shape: selection.outputShape, type: nodes[x[0]].elementType, name: name)
+      .selection(selection), inputs: x, shape: selection.outputShape, type: nodes[x[0]].elementType,
+      name: name)
   }
 
   public mutating func discrete(

@@ -52,8 +52,9 @@ extension Float: Real {
   public static func add(_ n: Int, _ x: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>) {
     ck_add_f(Int64(n), x, y)
   }
-  public static func axpy(_ n: Int, _ a: Float, _ x: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>)
-  {
+  public static func axpy(
+    _ n: Int, _ a: Float, _ x: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>
+  ) {
     ck_axpy_f(Int64(n), a, x, y)
   }
   public static func multiply(

@@ -72,7 +72,8 @@ public struct Tensor<Scalar: Real>: Sendable, Equatable {
   }
 
   @inlinable
-  public mutating func withMutablePointer<R>(_ body: (UnsafeMutablePointer<Scalar>) throws -> R) rethrows -> R {
+  public mutating func withMutablePointer<R>(_ body: (UnsafeMutablePointer<Scalar>) throws -> R) rethrows -> R
+  {
     try elements.withUnsafeMutableBufferPointer { buffer in
       if let base = buffer.baseAddress { return try body(base) }
       // As above: an empty tensor has nothing to write.
@@ -88,7 +89,8 @@ public struct Tensor<Scalar: Real>: Sendable, Equatable {
     let size = batch == 0 ? 0 : count / batch
     var dims = shape.dims
     dims[0] = range.count
-    return Tensor(unchecked: Shape(dims), Array(elements[(range.lowerBound * size)..<(range.upperBound * size)]))
+    return Tensor(
+      unchecked: Shape(dims), Array(elements[(range.lowerBound * size)..<(range.upperBound * size)]))
   }
 
   /// The tensor repeated along a leading batch axis that had extent 1.

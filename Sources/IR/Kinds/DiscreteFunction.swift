@@ -14,7 +14,9 @@ public protocol DiscreteFunction: Sendable {
   func evaluate(_ x: [Tensor<Double>]) throws -> Tensor<Double>
 
   /// Sound bounds of the value over the boxes, one example each.
-  func enclose(lower: [Tensor<Double>], upper: [Tensor<Double>]) throws -> (lower: Tensor<Double>, upper: Tensor<Double>)
+  func enclose(lower: [Tensor<Double>], upper: [Tensor<Double>]) throws -> (
+    lower: Tensor<Double>, upper: Tensor<Double>
+  )
 
   /// If the boxes decide where outputs come from: for every input either nil (it only decides) or a table that names
   /// for every output the element of that input it copies, or -1. Outputs that no table names are bounded by

@@ -28,7 +28,9 @@ public protocol ElementwiseFunction: Sendable {
   /// For a line of the given slope: an intercept t such that slope * x + t <= f(x) on [lower, upper]
   /// (`side == .below`) or >= (`side == .above`), as close as rounding permits, and the point at which the line
   /// touches the function (the derivative of -t in the slope, for optimised bounds).
-  func support(slope: Double, side: Side, _ lower: Double, _ upper: Double) -> (intercept: Double, touch: Double)
+  func support(slope: Double, side: Side, _ lower: Double, _ upper: Double) -> (
+    intercept: Double, touch: Double
+  )
 
   /// The slopes worth trying for the line of that side; a single value if there is nothing to optimise.
   func slopeLimits(side: Side, _ lower: Double, _ upper: Double) -> ClosedRange<Double>

@@ -15,14 +15,16 @@ extension Graph {
         for (position, id) in inner.inputs.enumerated() { local[id] = inputs[position] }
         for child in inner.nodes {
           if case .input = child.operation { continue }
-          local[child.id] = append(child, inputs: child.inputs.map { local[$0] }, name: "\(name)/\(child.name)")
+          local[child.id] = append(
+            child, inputs: child.inputs.map { local[$0] }, name: "\(name)/\(child.name)")
         }
         return local[inner.outputs[0].node]
       }
       let id = result.count
       result.append(
         Node(
-          id: id, name: name, origin: node.origin, operation: node.operation, inputs: inputs, shape: node.shape,
+          id: id, name: name, origin: node.origin, operation: node.operation, inputs: inputs,
+          shape: node.shape,
           elementType: node.elementType))
       return id
     }

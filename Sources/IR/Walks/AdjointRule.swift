@@ -31,7 +31,8 @@ extension AdjointRule {
 extension Graph {
   /// Walks the graph backward from seeds on some nodes. Every node is visited once, after all its users, so shared
   /// subgraphs cost nothing extra.
-  public func pullBack<A: AdjointRule>(_ seeds: [(node: NodeID, covector: A.Covector)], rule: inout A) throws {
+  public func pullBack<A: AdjointRule>(_ seeds: [(node: NodeID, covector: A.Covector)], rule: inout A) throws
+  {
     guard let last = seeds.map(\.node).max() else { return }
     var pending = [A.Covector?](repeating: nil, count: last + 1)
     func deposit(_ c: A.Covector, _ id: NodeID, _ rule: inout A) throws {

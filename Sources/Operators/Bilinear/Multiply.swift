@@ -26,7 +26,9 @@ public struct Multiply: BilinearForm {
 
   private func spread<T: Real>(_ x: Tensor<T>, _ table: IndexTable?) -> Tensor<T> {
     guard let table else { return x }
-    return Tensor(writing: [x.batch] + outputShape) { y in x.withPointer { table.gather(rows: x.batch, $0, into: y) } }
+    return Tensor(writing: [x.batch] + outputShape) { y in
+      x.withPointer { table.gather(rows: x.batch, $0, into: y) }
+    }
   }
 
   private func collect<T: Real>(_ y: Tensor<T>, _ table: IndexTable?, _ shape: Shape) -> Tensor<T> {
@@ -62,11 +64,14 @@ public struct Multiply: BilinearForm {
   public func fixing(right weight: Weight) -> any LinearMap { fixed(weight, .right, right, left, leftShape) }
 
   private func fixed(
-    _ weight: Weight, _ side: FixedFactor<Multiply>.Side, _ own: IndexTable?, _ other: IndexTable?, _ shape: Shape
+    _ weight: Weight, _ side: FixedFactor<Multiply>.Side, _ own: IndexTable?, _ other: IndexTable?,
+    _ shape: Shape
   ) -> any LinearMap {
     // A constant that broadcasts onto the variable is a diagonal.
     guard other == nil, shape == outputShape else { return FixedFactor(self, side, weight) }
-    if weight.values.count == 1 { return Diagonal(Weight(Tensor(scalar: weight.values[flat: 0])), shape: shape) }
+    if weight.values.count == 1 {
+      return Diagonal(Weight(Tensor(scalar: weight.values[flat: 0])), shape: shape)
+    }
     guard let own else { return Diagonal(Weight(weight.values.reshaped(shape)), shape: shape) }
     let spread = own.index.map { weight.values[flat: Int($0)] }
     return Diagonal(Weight(Tensor(shape, spread)), shape: shape)

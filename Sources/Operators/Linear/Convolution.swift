@@ -196,7 +196,8 @@ public struct Convolution: WeightedMap {
             for s in 0..<samples {
               for g in 0..<groups {
                 table.gather(
-                  rows: channelsIn, x0 + (s * groups + g) * channelsIn * positionsIn, into: column, clearing: false)
+                  rows: channelsIn, x0 + (s * groups + g) * channelsIn * positionsIn, into: column,
+                  clearing: false)
                 Double.gemm(
                   transposeA: false, transposeB: true, m: channelsOut, n: windows, k: positionsOut, alpha: 1,
                   y0 + (s * groups + g) * channelsOut * positionsOut, lda: positionsOut, column,

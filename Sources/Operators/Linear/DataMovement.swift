@@ -127,7 +127,8 @@ public struct SumMap: LinearMap {
     }
     let reduced = Shape(dims)
     return SumMap(
-      shape, to: reduced, target: reduced.broadcastIndices(to: shape), denominator: mean ? max(1, divisor) : 1)
+      shape, to: reduced, target: reduced.broadcastIndices(to: shape), denominator: mean ? max(1, divisor) : 1
+    )
   }
 
   /// The division by the denominator is one more rounding.

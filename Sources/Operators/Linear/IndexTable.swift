@@ -29,7 +29,9 @@ public struct IndexTable: Sendable {
         continue
       }
       var length = 1
-      while position + length < index.count, index[position + length] == source + Int32(length) { length += 1 }
+      while position + length < index.count, index[position + length] == source + Int32(length) {
+        length += 1
+      }
       runs.append(ck_run(destination: Int32(position), source: source, length: Int32(length)))
       position += length
     }
@@ -58,13 +60,17 @@ public struct IndexTable: Sendable {
       return
     }
     if clearing && !isTotal { y.update(repeating: 0, count: rows * outputCount) }
-    runs.withUnsafeBufferPointer { T.copyRuns(rows: rows, nin: inputCount, nout: outputCount, $0, x, into: y) }
+    runs.withUnsafeBufferPointer {
+      T.copyRuns(rows: rows, nin: inputCount, nout: outputCount, $0, x, into: y)
+    }
   }
 
   /// x[r, index[o]] += y[r, o].
   public func scatterAdd<T: Real>(rows: Int, _ y: UnsafePointer<T>, into x: UnsafeMutablePointer<T>) {
     if let runs {
-      runs.withUnsafeBufferPointer { T.addRuns(rows: rows, nin: inputCount, nout: outputCount, $0, y, into: x) }
+      runs.withUnsafeBufferPointer {
+        T.addRuns(rows: rows, nin: inputCount, nout: outputCount, $0, y, into: x)
+      }
     } else {
       index.withUnsafeBufferPointer { table in
         if let base = table.baseAddress {

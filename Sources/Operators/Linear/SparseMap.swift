@@ -24,7 +24,8 @@ public struct SparseMap: WeightedMap {
   ///   - denominator: all coefficients are divided by it.
   ///   - roundings: relative error of the coefficients in units of 2^-53.
   public init(
-    _ inputShape: Shape, to outputShape: Shape, rows: [[SparseEntry]], denominator: Int = 1, roundings: Int = 0
+    _ inputShape: Shape, to outputShape: Shape, rows: [[SparseEntry]], denominator: Int = 1,
+    roundings: Int = 0
   ) {
     precondition(rows.count == outputShape.count && denominator > 0)
     self.inputShape = inputShape
@@ -68,7 +69,9 @@ public struct SparseMap: WeightedMap {
 
   public var weights: [Weight] { [values] }
 
-  private func multiply<T: Real>(_ x: Tensor<T>, _ rows: Rows, _ value: Tensor<T>, _ input: Shape, _ output: Shape)
+  private func multiply<T: Real>(
+    _ x: Tensor<T>, _ rows: Rows, _ value: Tensor<T>, _ input: Shape, _ output: Shape
+  )
     -> Tensor<T>
   {
     let divisor = T(denominator)
@@ -80,7 +83,8 @@ public struct SparseMap: WeightedMap {
               // A matrix without entries has no column array; nothing is read through the substitute.
               guard let s = start.baseAddress else { return }
               T.sparse(
-                rows: x.batch, nin: input.count, nout: output.count, start: s, column: column.baseAddress ?? s,
+                rows: x.batch, nin: input.count, nout: output.count, start: s,
+                column: column.baseAddress ?? s,
                 value: v, x0, into: y)
             }
           }

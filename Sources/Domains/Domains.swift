@@ -1,1 +1,0 @@
-// Domains: concrete tensors and intervals.
