@@ -79,11 +79,12 @@ let package = Package(
     // Tests.
     .testTarget(name: "FileFormatsTests", dependencies: ["FileFormats"]),
     .testTarget(name: "RigorTests", dependencies: ["Rigor"]),
-
-    // Tests.
     .testTarget(
       name: "OnnxFormatTests", dependencies: ["OnnxFormat", "FileFormats"],
       resources: [.copy("Fixtures")]),
+    .testTarget(
+      name: "SpecificationsTests", dependencies: ["Specifications"], exclude: ["official_parser.py"]),
+    .testTarget(name: "ResultsTests", dependencies: ["Results"]),
   ],
   swiftLanguageModes: [.v6]
 )

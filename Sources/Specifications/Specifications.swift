@@ -1,1 +1,0 @@
-// Specifications: VNN-LIB queries, boxes and norm balls.
