@@ -1,1 +1,0 @@
-// Results: stores, resumption and shards.
