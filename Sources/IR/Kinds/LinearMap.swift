@@ -22,6 +22,12 @@ public protocol LinearMap: Sendable {
   /// The map with every coefficient replaced by its absolute value.
   func applyMagnitude(_ x: Tensor<Double>) -> Tensor<Double>
 
+  /// Whether all coefficients are non-negative, so that the map is monotone.
+  var isNonnegative: Bool { get }
+  /// The matrix rows of the given outputs, `[outputs.count] + inputShape`: the adjoint of unit covectors, which needs
+  /// no matrix product.
+  func rows(_ outputs: [Int]) -> Tensor<Double>
+
   /// The coefficients of one output (flat index), multiplied by `denominator`. Indices are flat and may repeat.
   func row(_ output: Int) -> [SparseEntry]
   /// The true coefficients are those of `row` divided by this; it is an integer (1 but for averages).
@@ -54,6 +60,13 @@ public struct WeightGradient: Sendable {
 extension LinearMap {
   public var coefficientRoundings: Int { 0 }
   public var denominator: Int { 1 }
+  public var isNonnegative: Bool { false }
+  public func rows(_ outputs: [Int]) -> Tensor<Double> {
+    var units = Tensor<Double>.zeros([outputs.count] + outputShape)
+    let n = outputShape.count
+    for (r, output) in outputs.enumerated() { units[flat: r * n + output] = 1 }
+    return adjoint(units)
+  }
   public func weightGradients(input x: Tensor<Double>, covector y: Tensor<Double>) -> [WeightGradient] { [] }
   /// Whether applying the map moves data without arithmetic.
   public var isCopy: Bool { fanIn == 0 && coefficientRoundings == 0 }

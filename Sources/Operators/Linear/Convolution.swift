@@ -184,6 +184,17 @@ public struct Convolution: WeightedMap {
     return entries
   }
 
+  public func rows(_ outputs: [Int]) -> Tensor<Double> {
+    let size = inputShape.count
+    var result = Tensor<Double>.zeros([outputs.count] + inputShape)
+    result.withMutablePointer { y in
+      for (r, output) in outputs.enumerated() {
+        for entry in row(output) { y[r * size + entry.index] += entry.coefficient }
+      }
+    }
+    return result
+  }
+
   public func weightGradients(input x: Tensor<Double>, covector y: Tensor<Double>) -> [WeightGradient] {
     let (windows, positionsIn, positionsOut, channelsIn, channelsOut) = sizes
     let samples = x.batch * geometry.examples

@@ -15,6 +15,7 @@ public struct Reshape: LinearMap {
   public static func identity(_ shape: Shape) -> Reshape { Reshape(shape, to: shape) }
 
   public var fanIn: Int { 0 }
+  public var isNonnegative: Bool { true }
   public var fanOut: Int { 0 }
   public func apply<T: Real>(_ x: Tensor<T>) -> Tensor<T> { x.reshaped([x.batch] + outputShape) }
   public func adjoint<T: Real>(_ y: Tensor<T>) -> Tensor<T> { y.reshaped([y.batch] + inputShape) }
@@ -77,6 +78,7 @@ public struct IndexMap: LinearMap {
   }
 
   public var fanIn: Int { 0 }
+  public var isNonnegative: Bool { true }
 
   public func apply<T: Real>(_ x: Tensor<T>) -> Tensor<T> {
     Tensor(writing: [x.batch] + outputShape) { y in
@@ -131,6 +133,7 @@ public struct SumMap: LinearMap {
     )
   }
 
+  public var isNonnegative: Bool { true }
   /// The division by the denominator is one more rounding.
   public var fanIn: Int { (terms <= 1 ? 0 : terms) + (denominator == 1 ? 0 : 1) }
   public var fanOut: Int { denominator == 1 ? 0 : 1 }

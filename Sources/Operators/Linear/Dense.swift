@@ -65,6 +65,25 @@ public struct Dense: WeightedMap {
     }
   }
 
+  public func rows(_ outputs: [Int]) -> Tensor<Double> {
+    let size = inputShape.count
+    var result = Tensor<Double>.zeros([outputs.count] + inputShape)
+    result.withMutablePointer { y in
+      weight.values.withPointer { w in
+        for (r, output) in outputs.enumerated() {
+          let (lead, column) = output.quotientAndRemainder(dividingBy: n)
+          let row = y + r * size + lead * k
+          if isTransposed {
+            row.update(from: w + column * k, count: k)
+          } else {
+            for i in 0..<k { row[i] = w[i * n + column] }
+          }
+        }
+      }
+    }
+    return result
+  }
+
   public func weightGradients(input x: Tensor<Double>, covector y: Tensor<Double>) -> [WeightGradient] {
     let rows = x.count / max(k, 1)
     let gradient = Tensor<Double>(writing: weight.shape) { g in

@@ -1,0 +1,202 @@
+import IR
+import Rigor
+import Tensors
+
+/// The arithmetic whose results the bounds describe.
+public enum Arithmetic: String, Sendable, Hashable, CaseIterable {
+  /// The real-valued network on the stored weights.
+  case real
+  /// The network evaluated in float32, in any order of summation, with or without fused multiply-add.
+  case float32
+}
+
+/// Interval bounds in midpoint-radius form with all rounding included (Rump, "Fast and Parallel Interval Arithmetic",
+/// 1999, for the form; the account of rounding is proven at each step).
+public struct IntervalDomain: Domain {
+  public let arithmetic: Arithmetic
+
+  public init(_ arithmetic: Arithmetic = .real) { self.arithmetic = arithmetic }
+
+  public func constant(_ weight: Weight, at node: Node) -> Interval {
+    Interval(point: weight.values.reshaped([1] + weight.shape))
+  }
+
+  /// Let c = fl(sum W_i m_i + b) with at most k roundings per output. Then |c - (sum W_i m_i + b)| <=
+  /// g(k) (sum |W_i| |m_i| + |b|), coefficient errors included in k. All points within r_i of m_i are mapped to within
+  /// sum |W_i| r_i more. With t = fl(sum |W_i| (r_i + 2g|m_i|) + 2g|b|), a sum of non-negative terms,
+  /// (1+4g) t is at least the exact value of the same expression, hence of the sum of both errors. For float32, G =
+  /// g32(k) (|W| (|m| + r) + |b|) bounds what the deployed evaluation may be off, and joins the same product.
+  public func affine(_ map: Affine, _ x: [Interval], at node: Node) throws -> Interval {
+    let roundings = map.roundings
+    if roundings == 0, map.maps.allSatisfy(\.isNonnegative) {
+      // Data movement is exact in every arithmetic.
+      return Interval(lower: sum(map.maps, x.map(\.lower)), upper: sum(map.maps, x.map(\.upper)))
+    }
+    let g = Rounding.gamma(roundings)
+    let deployed = arithmetic == .float32 && roundings > 0 && node.elementType.runsInFloat
+    let g32 = deployed ? Rounding.gamma32(roundings) : 0
+    var mids: [Tensor<Double>] = []
+    var spreads: [Tensor<Double>] = []
+    for interval in x {
+      let (mid, rad) = interval.midpointRadius
+      mids.append(mid)
+      spreads.append(
+        Tensor(writing: mid.shape) { s in
+          mid.withPointer { m in
+            rad.withPointer { r in
+              for i in 0..<mid.count { s[i] = r[i] + (2 * g + g32) * abs(m[i]) + g32 * r[i] }
+            }
+          }
+        })
+    }
+    var center = sum(map.maps, mids)
+    var radius = sum(map.maps, spreads, magnitude: true)
+    if let bias = map.bias {
+      center.addToEveryExample(bias.values)
+      radius.addToEveryExample(bias.magnitude.map { (2 * g + g32) * $0 })
+    }
+    let lost = Double(roundings + 2) * (Rounding.underflow + (deployed ? 2 * Rounding.underflow32 : 0))
+    return Self.ball(center, radius, factor: 1 + 8 * g + 4 * Rounding.unit, plus: lost)
+  }
+
+  /// [center - r, center + r] for r = factor * radius + plus, rounded outward.
+  static func ball(_ center: Tensor<Double>, _ radius: Tensor<Double>, factor: Double, plus: Double) -> Interval {
+    var lower = center
+    var upper = center
+    lower.withMutablePointer { l in
+      upper.withMutablePointer { u in
+        radius.withPointer { r in
+          for i in 0..<center.count {
+            let width = r[i] * factor + plus
+            l[i] = (l[i] - width).nextDown
+            u[i] = (u[i] + width).nextUp
+          }
+        }
+      }
+    }
+    return Interval(lower: lower, upper: upper)
+  }
+
+  private func sum(_ maps: [any LinearMap], _ x: [Tensor<Double>], magnitude: Bool = false) -> Tensor<Double> {
+    var total = magnitude ? maps[0].applyMagnitude(x[0]) : maps[0].apply(x[0])
+    for (map, value) in zip(maps, x).dropFirst() {
+      total = .addingBatches(total, magnitude ? map.applyMagnitude(value) : map.apply(value))
+    }
+    return total
+  }
+
+  public func elementwise(_ f: any ElementwiseFunction, _ x: Interval, at node: Node) throws -> Interval {
+    var lower = x.lower
+    var upper = x.upper
+    let deployed = arithmetic == .float32 && node.elementType.runsInFloat ? f.deployedUlps : 0
+    lower.withMutablePointer { l in
+      upper.withMutablePointer { u in
+        for i in 0..<x.lower.count {
+          (l[i], u[i]) = f.range(l[i], u[i])
+          if deployed > 0 {
+            l[i] -= Self.deployedError(l[i], deployed)
+            u[i] += Self.deployedError(u[i], deployed)
+          }
+        }
+      }
+    }
+    return Interval(lower: lower, upper: upper)
+  }
+
+  /// What a float32 result of the given size may be off by, for an error of so many units in the last place.
+  public static func deployedError(_ value: Double, _ ulps: Double) -> Double {
+    (ulps + 1) * 2 * Rounding.unit32 * abs(value) + Rounding.underflow32
+  }
+
+  /// Each output is a sum of products of independent factors' ranges; the products' bounds are attained at corners.
+  public func product(_ form: any BilinearForm, _ a: Interval, _ b: Interval, at node: Node) throws -> Interval {
+    if a.isPoint || b.isPoint { return pointProduct(form, a, b, at: node) }
+    let (batch, da, db) = batchRatio(a.batch, b.batch)
+    let outputs = form.outputShape.count
+    let sizeA = form.leftShape.count
+    let sizeB = form.rightShape.count
+    let k = form.fanIn
+    let g = Rounding.gamma(k + 1)
+    let g32 = arithmetic == .float32 && node.elementType.runsInFloat ? Rounding.gamma32(k + 1) : 0
+    let lost = Double(k + 2) * (Rounding.underflow + (g32 > 0 ? 2 * Rounding.underflow32 : 0))
+    var lower = Tensor<Double>.zeros([batch] + form.outputShape)
+    var upper = lower
+    for o in 0..<outputs {
+      let terms = form.terms(o)
+      for r in 0..<batch {
+        var low = 0.0
+        var high = 0.0
+        var size = 0.0
+        for (i, j) in terms {
+          let al = a.lower[flat: (r / da) * sizeA + i]
+          let au = a.upper[flat: (r / da) * sizeA + i]
+          let bl = b.lower[flat: (r / db) * sizeB + j]
+          let bu = b.upper[flat: (r / db) * sizeB + j]
+          let p = Self.corner(al, bl)
+          let q = Self.corner(al, bu)
+          let s = Self.corner(au, bl)
+          let t = Self.corner(au, bu)
+          let smallest = min(min(p, q), min(s, t))
+          let largest = max(max(p, q), max(s, t))
+          low += smallest
+          high += largest
+          size += max(abs(smallest), abs(largest))
+        }
+        // g covers the k products and sums of either bound; the same sizes bound the deployed error.
+        let slack = (2 * g + g32) * size * (1 + 4 * g) + lost
+        lower[flat: r * outputs + o] = (low - slack).nextDown
+        upper[flat: r * outputs + o] = (high + slack).nextUp
+      }
+    }
+    return Interval(lower: lower, upper: upper)
+  }
+
+  /// 0 times an infinite bound is 0: the factor is exactly 0.
+  private static func corner(_ x: Double, _ y: Double) -> Double { x == 0 || y == 0 ? 0 : x * y }
+
+  /// A product with a known factor is a linear map of the other one: midpoint-radius, one matrix product each.
+  private func pointProduct(_ form: any BilinearForm, _ a: Interval, _ b: Interval, at node: Node) -> Interval {
+    let g = Rounding.gamma(form.fanIn)
+    let deployed = arithmetic == .float32 && node.elementType.runsInFloat
+    let g32 = deployed ? Rounding.gamma32(form.fanIn) : 0
+    let (midA, radA) = a.midpointRadius
+    let (midB, radB) = b.midpointRadius
+    let center = form.apply(midA, midB)
+    // One of the radii is 0, so |A| rB + rA |B| is the exact spread; the relative terms cover rounding as in `affine`.
+    let sizeA = midA.magnitude
+    let sizeB = midB.magnitude
+    let spread = { (m: Tensor<Double>, r: Tensor<Double>) in r + m.map { (2 * g + g32) * $0 } + r.map { g32 * $0 } }
+    let radius = a.isPoint ? form.apply(sizeA, spread(sizeB, radB)) : form.apply(spread(sizeA, radA), sizeB)
+    let lost = Double(form.fanIn + 2) * (Rounding.underflow + (deployed ? 2 * Rounding.underflow32 : 0))
+    return Self.ball(center, radius, factor: 1 + 8 * g + 4 * Rounding.unit, plus: lost)
+  }
+
+  public func selection(_ s: Selection, _ x: [Interval], at node: Node) throws -> Interval {
+    Interval(lower: s.apply(x.map(\.lower)), upper: s.apply(x.map(\.upper)))
+  }
+
+  public func discrete(_ f: any DiscreteFunction, _ x: [Interval], at node: Node) throws -> Interval {
+    let batch = x.map(\.batch).max() ?? 1
+    var lowers: [Tensor<Double>] = []
+    var uppers: [Tensor<Double>] = []
+    for r in 0..<batch {
+      let pick = { (t: Tensor<Double>) in t.example(t.batch == 1 ? 0 : r).reshaped(t.exampleShape) }
+      do {
+        let (lower, upper) = try f.enclose(lower: x.map { pick($0.lower) }, upper: x.map { pick($0.upper) })
+        lowers.append(lower.reshaped([1] + f.outputShape))
+        uppers.append(upper.reshaped([1] + f.outputShape))
+      } catch let error as GraphError {
+        throw GraphError(node: node.name, reason: error.reason)
+      }
+    }
+    return Interval(lower: .concatenatingBatches(lowers), upper: .concatenatingBatches(uppers))
+  }
+}
+
+extension Graph {
+  /// Interval bounds of every node over a region.
+  public func intervals(over region: Region, _ arithmetic: Arithmetic = .real) throws -> Trace<Interval> {
+    var domain = IntervalDomain(arithmetic)
+    return try interpret(region.inputs.map(\.hull), in: &domain, keepingAll: true)
+  }
+}
