@@ -27,7 +27,9 @@ public struct Interval: Sendable {
   /// max(|lower|, |upper|).
   public var magnitude: Tensor<Double> {
     Tensor(writing: shape) { y in
-      lower.withPointer { l in upper.withPointer { u in for i in 0..<lower.count { y[i] = max(abs(l[i]), abs(u[i])) } } }
+      lower.withPointer { l in
+        upper.withPointer { u in for i in 0..<lower.count { y[i] = max(abs(l[i]), abs(u[i])) } }
+      }
     }
   }
 

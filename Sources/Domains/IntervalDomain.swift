@@ -12,7 +12,7 @@ public enum Arithmetic: String, Sendable, Hashable, CaseIterable {
 
 /// Interval bounds in midpoint-radius form with all rounding included (Rump, "Fast and Parallel Interval Arithmetic",
 /// 1999, for the form; the account of rounding is proven at each step).
-public struct IntervalDomain: Domain {
+public struct IntervalDomain: Domain, Sendable {
   public let arithmetic: Arithmetic
 
   public init(_ arithmetic: Arithmetic = .real) { self.arithmetic = arithmetic }
@@ -60,7 +60,9 @@ public struct IntervalDomain: Domain {
   }
 
   /// [center - r, center + r] for r = factor * radius + plus, rounded outward.
-  static func ball(_ center: Tensor<Double>, _ radius: Tensor<Double>, factor: Double, plus: Double) -> Interval {
+  static func ball(_ center: Tensor<Double>, _ radius: Tensor<Double>, factor: Double, plus: Double)
+    -> Interval
+  {
     var lower = center
     var upper = center
     lower.withMutablePointer { l in
@@ -77,7 +79,8 @@ public struct IntervalDomain: Domain {
     return Interval(lower: lower, upper: upper)
   }
 
-  private func sum(_ maps: [any LinearMap], _ x: [Tensor<Double>], magnitude: Bool = false) -> Tensor<Double> {
+  private func sum(_ maps: [any LinearMap], _ x: [Tensor<Double>], magnitude: Bool = false) -> Tensor<Double>
+  {
     var total = magnitude ? maps[0].applyMagnitude(x[0]) : maps[0].apply(x[0])
     for (map, value) in zip(maps, x).dropFirst() {
       total = .addingBatches(total, magnitude ? map.applyMagnitude(value) : map.apply(value))
@@ -109,7 +112,9 @@ public struct IntervalDomain: Domain {
   }
 
   /// Each output is a sum of products of independent factors' ranges; the products' bounds are attained at corners.
-  public func product(_ form: any BilinearForm, _ a: Interval, _ b: Interval, at node: Node) throws -> Interval {
+  public func product(_ form: any BilinearForm, _ a: Interval, _ b: Interval, at node: Node) throws
+    -> Interval
+  {
     if a.isPoint || b.isPoint { return pointProduct(form, a, b, at: node) }
     let (batch, da, db) = batchRatio(a.batch, b.batch)
     let outputs = form.outputShape.count
@@ -155,7 +160,8 @@ public struct IntervalDomain: Domain {
   private static func corner(_ x: Double, _ y: Double) -> Double { x == 0 || y == 0 ? 0 : x * y }
 
   /// A product with a known factor is a linear map of the other one: midpoint-radius, one matrix product each.
-  private func pointProduct(_ form: any BilinearForm, _ a: Interval, _ b: Interval, at node: Node) -> Interval {
+  private func pointProduct(_ form: any BilinearForm, _ a: Interval, _ b: Interval, at node: Node) -> Interval
+  {
     let g = Rounding.gamma(form.fanIn)
     let deployed = arithmetic == .float32 && node.elementType.runsInFloat
     let g32 = deployed ? Rounding.gamma32(form.fanIn) : 0
@@ -165,7 +171,9 @@ public struct IntervalDomain: Domain {
     // One of the radii is 0, so |A| rB + rA |B| is the exact spread; the relative terms cover rounding as in `affine`.
     let sizeA = midA.magnitude
     let sizeB = midB.magnitude
-    let spread = { (m: Tensor<Double>, r: Tensor<Double>) in r + m.map { (2 * g + g32) * $0 } + r.map { g32 * $0 } }
+    let spread = { (m: Tensor<Double>, r: Tensor<Double>) in
+      r + m.map { (2 * g + g32) * $0 } + r.map { g32 * $0 }
+    }
     let radius = a.isPoint ? form.apply(sizeA, spread(sizeB, radB)) : form.apply(spread(sizeA, radA), sizeB)
     let lost = Double(form.fanIn + 2) * (Rounding.underflow + (deployed ? 2 * Rounding.underflow32 : 0))
     return Self.ball(center, radius, factor: 1 + 8 * g + 4 * Rounding.unit, plus: lost)

@@ -69,7 +69,8 @@ public struct Region: Sendable {
   public func validate(for graph: Graph) throws {
     guard inputs.count == graph.inputs.count else {
       throw GraphError(
-        node: "inputs", reason: "the network has \(graph.inputs.count) inputs, the region names \(inputs.count)")
+        node: "inputs",
+        reason: "the network has \(graph.inputs.count) inputs, the region names \(inputs.count)")
     }
     for (set, node) in zip(inputs, graph.inputNodes) {
       let hull = set.hull
@@ -82,7 +83,8 @@ public struct Region: Sendable {
           throw GraphError(node: node.name, reason: "the region has a bound that is not finite")
         }
         guard l <= u else {
-          throw GraphError(node: node.name, reason: "the region is empty: lower bound \(l) above upper bound \(u)")
+          throw GraphError(
+            node: node.name, reason: "the region is empty: lower bound \(l) above upper bound \(u)")
         }
       }
     }

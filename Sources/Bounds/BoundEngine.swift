@@ -1,0 +1,320 @@
+import Dispatch
+import Domains
+import IR
+import Operators
+import Tensors
+
+/// Bounds of all nodes in one forward walk: intervals, tightened where a relaxation needs them by the method's own
+/// bounds. A domain of the shared interpreter whose values are intervals.
+///
+/// Composites have been expanded before.
+struct BoundEngine: Domain, Sendable {
+  typealias Value = Interval
+
+  /// How intermediate bounds are tightened.
+  enum Tightening { case none, backward, forward }
+
+  let graph: Graph
+  let region: Region
+  let options: BoundOptions
+  let tightening: Tightening
+  private let arithmetic: IntervalDomain
+
+  /// Whether each node depends on a perturbed input.
+  let varies: [Bool]
+  private(set) var intervals: [Interval?]
+  private(set) var relaxations: [Relaxation?]
+  private var forms: [LinearForm?]
+  private var forward: ForwardForms?
+
+  /// How a node's interval came about: `raw` elements are distinct input elements of a box (up to scale and shift),
+  /// so a linear map of raw values is bounded exactly by intervals.
+  private var isRaw: [Bool]
+  private var isExact: [Bool]
+  /// Linear in the inputs: bounded exactly by one backward walk.
+  private var isLinear: [Bool]
+  private var tightened: [Set<Int>]
+
+  init(graph: Graph, region: Region, options: BoundOptions, tightening: Tightening) {
+    self.graph = graph
+    self.region = region
+    self.options = options
+    self.tightening = tightening
+    arithmetic = IntervalDomain(options.arithmetic)
+    let perturbed = zip(graph.inputs, region.inputs).filter { $0.1.isPerturbed }.map(\.0)
+    varies = graph.dependents(of: Set(perturbed))
+    let count = graph.nodes.count
+    intervals = Array(repeating: nil, count: count)
+    relaxations = Array(repeating: nil, count: count)
+    forms = Array(repeating: nil, count: count)
+    isRaw = Array(repeating: false, count: count)
+    isExact = isRaw
+    isLinear = isRaw
+    tightened = Array(repeating: [], count: count)
+    for (id, set) in zip(graph.inputs, region.inputs) {
+      intervals[id] = set.hull
+      isLinear[id] = true
+      if case .ball = set { continue }
+      isRaw[id] = true
+      isExact[id] = true
+    }
+    if tightening == .forward { forward = ForwardForms(graph: graph, region: region, varies: varies) }
+  }
+
+  /// Walks the graph once; afterwards `intervals` and `relaxations` hold what the final walks need.
+  mutating func run() throws {
+    if tightening == .forward, let forward {
+      for (id, set) in zip(graph.inputs, region.inputs) { forms[id] = forward.input(id, set) }
+    }
+    // Every node is wanted, not only the ancestors of outputs; dead ones were pruned at import.
+    for node in graph.nodes where intervals[node.id] == nil {
+      let arguments = try node.inputs.map { try interval($0) }
+      intervals[node.id] = try evaluate(node, arguments)
+      if options.boundsEveryNode, tightening == .backward { try tighten(node.id) { _, _ in true } }
+    }
+  }
+
+  func interval(_ id: NodeID) throws -> Interval {
+    guard let interval = intervals[id] else {
+      throw GraphError(node: graph[id].name, reason: "its bounds are not available")
+    }
+    return interval
+  }
+
+  // MARK: Kinds
+
+  mutating func constant(_ weight: Weight, at node: Node) -> Interval {
+    arithmetic.constant(weight, at: node)
+  }
+
+  mutating func affine(_ map: Affine, _ x: [Interval], at node: Node) throws -> Interval {
+    let id = node.id
+    let sources = node.inputs.filter { varies[$0] }
+    let areLinear = sources.allSatisfy { isLinear[$0] }
+    isLinear[id] = areLinear
+    if areLinear {
+      let areDistinct = Set(sources).count == sources.count && sources.allSatisfy { isRaw[$0] }
+      // Values built from the same input twice (x and x + 1 added) are raw but not independent of each other: only
+      // one source may vary.
+      isExact[id] = areDistinct && sources.count <= 1
+      let keepsElements = map.maps.allSatisfy { $0.fanIn <= 1 && $0.fanOut <= 1 }
+      isRaw[id] = isExact[id] && keepsElements && sources.count <= 1
+    }
+    if varies[id] {
+      relaxations[id] = .affine(map, inputs: x, node: node, arithmetic: options.arithmetic)
+    }
+    let result = try arithmetic.affine(map, x, at: node)
+    if let forward, tightening == .forward, varies[id] {
+      forms[id] = forward.affine(map, x.indices.map { forms[node.inputs[$0]] }, x, at: node)
+    }
+    return result
+  }
+
+  mutating func elementwise(_ f: any ElementwiseFunction, _ x: Interval, at node: Node) throws -> Interval {
+    let source = node.inputs[0]
+    guard varies[node.id] else { return try arithmetic.elementwise(f, x, at: node) }
+    try tighten(source) { l, u in l < u && f.linearPiece(l, u) == nil }
+    let argument = try interval(source)
+    let lines = Lines(
+      f, argument, policy: options.slope, arithmetic: options.arithmetic, type: node.elementType)
+    relaxations[node.id] = .lines(lines)
+    if let forward, let form = forms[source] { forms[node.id] = forward.elementwise(lines, form, at: node) }
+    return try arithmetic.elementwise(f, argument, at: node)
+  }
+
+  mutating func product(_ form: any BilinearForm, _ a: Interval, _ b: Interval, at node: Node) throws
+    -> Interval
+  {
+    guard varies[node.id] else { return try arithmetic.product(form, a, b, at: node) }
+    let (left, right) = (node.inputs[0], node.inputs[1])
+    if varies[left] && varies[right] {
+      try tighten(left) { l, u in l < u }
+      try tighten(right) { l, u in l < u }
+    }
+    let x = try interval(left)
+    let y = try interval(right)
+    let relaxation = Relaxation.product(
+      form, x, y, leftVaries: varies[left], rightVaries: varies[right], node: node,
+      arithmetic: options.arithmetic)
+    relaxations[node.id] = relaxation
+    if let forward {
+      forms[node.id] = forward.product(form, relaxation, forms[left], forms[right], at: node)
+    }
+    return try arithmetic.product(form, x, y, at: node)
+  }
+
+  mutating func selection(_ s: Selection, _ x: [Interval], at node: Node) throws -> Interval {
+    guard varies[node.id] else { return try arithmetic.selection(s, x, at: node) }
+    for id in Set(node.inputs) where varies[id] { try tighten(id) { l, u in l < u } }
+    let arguments = try node.inputs.map { try interval($0) }
+    let relaxation = Relaxation.selection(s, inputs: arguments)
+    relaxations[node.id] = relaxation
+    if let forward {
+      forms[node.id] = forward.selection(s, relaxation, node.inputs.map { forms[$0] }, arguments, at: node)
+    }
+    return try arithmetic.selection(s, arguments, at: node)
+  }
+
+  mutating func discrete(_ f: any DiscreteFunction, _ x: [Interval], at node: Node) throws -> Interval {
+    guard varies[node.id] else { return try arithmetic.discrete(f, x, at: node) }
+    for id in Set(node.inputs) where varies[id] { try tighten(id) { l, u in l < u } }
+    let arguments = try node.inputs.map { try interval($0) }
+    let bounds = try arithmetic.discrete(f, arguments, at: node)
+    let relaxation = Relaxation.copies(f, inputs: arguments, bounds: bounds)
+    relaxations[node.id] = relaxation
+    if let forward {
+      forms[node.id] = forward.discrete(f, relaxation, node.inputs.map { forms[$0] }, arguments, at: node)
+    }
+    return bounds
+  }
+
+  // MARK: Tightening
+
+  /// Tightens the bounds of the elements of a node for which `needs(lower, upper)` holds in some example.
+  private mutating func tighten(_ id: NodeID, _ needs: (Double, Double) -> Bool) throws {
+    guard varies[id], !isExact[id] else { return }
+    let current = try interval(id)
+    let n = graph[id].shape.count
+    if tightening == .forward, let forward, let form = forms[id] {
+      let own = forward.concretize(form)
+      intervals[id] = options.isPlain ? own : current.intersection(own)
+      return
+    }
+    // Interval methods still use the exact bounds of what is linear in the inputs: a ball must reach the first
+    // relaxation as a ball.
+    let isBall = region.inputs.contains { if case .ball = $0 { true } else { false } }
+    guard tightening == .backward || (isLinear[id] && (isBall || !options.isPlain)) else { return }
+    var rows: [Int] = []
+    for j in 0..<n where !tightened[id].contains(j) {
+      for b in 0..<current.batch where needs(current.lower[flat: b * n + j], current.upper[flat: b * n + j]) {
+        rows.append(j)
+        break
+      }
+    }
+    guard !rows.isEmpty else { return }
+    tightened[id].formUnion(rows)
+    let bounds = try backward(id, rows: rows)
+    var refined = current.batch == region.batch ? current : current.repeatedBatch(region.batch)
+    for b in 0..<region.batch {
+      for (r, j) in rows.enumerated() {
+        let place = b * n + j
+        let low = bounds.lower[flat: b * rows.count + r]
+        let high = bounds.upper[flat: b * rows.count + r]
+        if options.isPlain {
+          refined.lower[flat: place] = low
+          refined.upper[flat: place] = high
+        } else {
+          let l = max(low, refined.lower[flat: place])
+          let u = min(high, refined.upper[flat: place])
+          // Two sound bounds of a value meet; if rounding of an empty region says otherwise, keep the first.
+          if l <= u {
+            refined.lower[flat: place] = l
+            refined.upper[flat: place] = u
+          }
+        }
+      }
+    }
+    intervals[id] = refined
+  }
+
+  /// Backward bounds of some elements of a node, `[B, rows]`, in blocks of rows that threads share.
+  func backward(_ id: NodeID, rows: [Int]) throws -> Interval {
+    let starts = Array(stride(from: 0, to: rows.count, by: Self.blockSize))
+    let blocks = try parallelMap(starts.count, threads: options.threads) {
+      index -> (lower: [Double], upper: [Double]) in
+      let start = starts[index]
+      let block = Array(rows[start..<min(start + Self.blockSize, rows.count)])
+      var rule = crownRule(rows: block.count * region.batch)
+      try graph.pullBack([(id, .units(block))], rule: &rule)
+      return rule.bounds
+    }
+    let batch = region.batch
+    var lower = Tensor<Double>.zeros([batch, rows.count])
+    var upper = lower
+    for (start, block) in zip(starts, blocks) {
+      let each = block.lower.count / batch
+      for b in 0..<batch {
+        for r in 0..<each {
+          lower[flat: b * rows.count + start + r] = block.lower[b * each + r]
+          upper[flat: b * rows.count + start + r] = block.upper[b * each + r]
+        }
+      }
+    }
+    return Interval(lower: lower, upper: upper)
+  }
+
+  /// Rows of one backward walk: enough for efficient matrix products, few enough to bound memory.
+  static let blockSize = 256
+
+  func crownRule(rows: Int, ends: [Bool] = [], keepsCoefficients: Bool = false, recording: Bool = false)
+    -> CrownRule
+  {
+    CrownRule(
+      relaxations: relaxations, intervals: intervals, region: region, graph: graph, varies: varies,
+      ends: ends,
+      rows: rows, keepsCoefficients: keepsCoefficients, recording: recording)
+  }
+
+  /// Forward bounds of a node, or of rows on it; nil if the node has no form.
+  func formBounds(_ id: NodeID, rows: Tensor<Double>?) throws -> Interval? {
+    guard let forward, let form = forms[id] else { return nil }
+    guard let rows else { return forward.concretize(form) }
+    let shape = graph[id].shape
+    let flat = Affine([Reshape(shape, to: [shape.count])])
+    let map = Affine([Dense(Weight(rows), inputShape: [shape.count], transposed: true)])
+    let at = Node(
+      id: id, name: graph[id].name, origin: graph[id].origin, operation: .affine(map), inputs: [id],
+      shape: [rows.shape[0]], elementType: .float64)
+    let flatNode = Node(
+      id: id, name: at.name, origin: at.origin, operation: .affine(flat), inputs: [id], shape: [shape.count],
+      elementType: .float64)
+    let interval = try interval(id)
+    let reshaped = forward.affine(flat, [form], [interval], at: flatNode)
+    return forward.concretize(
+      forward.affine(map, [reshaped], [interval.reshaped([interval.batch, shape.count])], at: at))
+  }
+
+  /// Replaces a node's relaxation (optimised slopes) for later walks.
+  mutating func setRelaxation(_ relaxation: Relaxation, at id: NodeID) { relaxations[id] = relaxation }
+}
+
+/// Results of `body` for 0..<count in order, computed on up to `threads` threads. What is computed does not depend on
+/// the number of threads.
+func parallelMap<R: Sendable>(_ count: Int, threads: Int, _ body: @Sendable (Int) throws -> R) throws -> [R] {
+  if threads <= 1 || count <= 1 { return try (0..<count).map(body) }
+  let results = ResultBox<R>(count)
+  DispatchQueue.concurrentPerform(iterations: count) { index in
+    results.set(index, Result { try body(index) })
+  }
+  return try results.values()
+}
+
+/// One slot per iteration; every slot is written by one iteration only.
+private final class ResultBox<R: Sendable>: @unchecked Sendable {
+  private let slots: UnsafeMutableBufferPointer<Result<R, any Error>?>
+
+  init(_ count: Int) {
+    slots = .allocate(capacity: count)
+    slots.initialize(repeating: nil)
+  }
+
+  deinit {
+    slots.deinitialize()
+    slots.deallocate()
+  }
+
+  func set(_ index: Int, _ value: Result<R, any Error>) { slots[index] = value }
+
+  func values() throws -> [R] { try slots.compactMap { try $0?.get() } }
+}
+
+extension Relaxation {
+  static func copies(_ f: any DiscreteFunction, inputs: [Interval], bounds: Interval) -> Relaxation {
+    var tables: [[[Int32]?]] = []
+    for b in 0..<bounds.batch {
+      let pick = { (t: Tensor<Double>) in t.example(t.batch == 1 ? 0 : b).reshaped(t.exampleShape) }
+      tables.append(f.copies(lower: inputs.map { pick($0.lower) }, upper: inputs.map { pick($0.upper) }))
+    }
+    return .copies(CopyTables(tables: tables, bounds: bounds))
+  }
+}

@@ -1,1 +1,0 @@
-// Bounds: the CROWN family of bound propagation.
