@@ -1,0 +1,123 @@
+import IR
+import Rigor
+
+extension SmoothFunction {
+  /// The extremum of f(x) - slope x over [lower, upper], zone by zone.
+  ///
+  /// Let s = 1 below and -1 above, and g(x) = s (f(x) - slope x), whose minimum is sought. On a zone where g is concave
+  /// or linear it is attained at an end. On a zone [a, b] where g is convex, for any p and any x1 <= p <= x2 of the zone
+  ///  - g(x) >= g(p) + g'(p)(x - p) on [x1, x2], hence g >= g(p) - |g'(p)| max(p - x1, x2 - p) there;
+  ///  - if x1 = a or g'(x1) <= 0, then g decreases on [a, x1]; if x2 = b or g'(x2) >= 0, then g increases on [x2, b];
+  ///    so that the bound holds on all of [a, b].
+  /// g'(p), g'(x1) and g'(x2) are taken with their proven errors, so that the bound is valid wherever p was found.
+  public func support(slope: Double, side: Side, _ lower: Double, _ upper: Double) -> (
+    intercept: Double, touch: Double
+  ) { zonewiseSupport(slope: slope, side: side, lower, upper) }
+
+  func zonewiseSupport(slope: Double, side: Side, _ lower: Double, _ upper: Double) -> (
+    intercept: Double, touch: Double
+  ) {
+    let sign: Double = side == .below ? 1 : -1
+    guard let (l, u) = clipped(lower, upper), slope.isFinite else { return (-sign * .infinity, lower) }
+    if slope == 0 && (l < -1e100 || u > 1e100) {
+      let bounds = range(l, u)
+      return side == .below ? (bounds.lower, l) : (bounds.upper, u)
+    }
+    if l == u { return (sign * pointBound(l, slope, sign), l) }
+    let zones = zones(l, u)
+    var best = Double.infinity
+    var touch = l
+    var a = l
+    for (index, curvature) in zones.curvatures.enumerated() {
+      let knot = index < zones.knots.count ? zones.knots[index] : u
+      if knot <= a && index < zones.knots.count { continue }
+      let b = min(knot, u)
+      let searched = side == .below ? curvature == .convex : curvature == .concave
+      let bound: Double
+      let point: Double
+      if searched {
+        (bound, point) = searchedBound(
+          a, b, slope, sign, leftKnot: a > l || (index > 0 && zones.knots[index - 1] == a))
+      } else {
+        let atA = pointBound(a, slope, sign)
+        let atB = pointBound(b, slope, sign)
+        bound = min(atA, atB)
+        point = atA <= atB ? a : b
+      }
+      if bound < best {
+        best = bound
+        touch = point
+      }
+      a = b
+      if b >= u { break }
+    }
+    return (sign * best, touch)
+  }
+
+  /// A lower bound of s (f(x) - slope x) at one point.
+  @inline(__always)
+  func pointBound(_ x: Double, _ slope: Double, _ sign: Double) -> Double {
+    var v: Double = value(x)
+    let p = slope == 0 ? 0 : slope * x
+    if v.isInfinite {
+      if x.isInfinite {
+        // The limit of f(x) - slope x is clear only if both parts pull the same way.
+        let pull = sign * p
+        return v == sign * .infinity && pull <= 0 ? .infinity : -.infinity
+      }
+      // Overflow: the true value is at least near the largest number.
+      if v == sign * .infinity { v = sign * 0x1p1022 }
+    }
+    // The product and the difference round once each, by at most u |p| and u (|v| + |p|); the factor 4 covers these, the
+    // rounding of this line and the second-order terms.
+    let error = valueError(x, v) + 4 * ElementaryError.unit * (v.magnitude + p.magnitude) + 0x1p-1060
+    let bound = sign * (v - p) - error
+    return bound.isNaN ? -.infinity : bound
+  }
+
+  /// A lower bound of the convex function s (f(x) - slope x) over the zone [a, b], and where it is about attained.
+  func searchedBound(_ a: Double, _ b: Double, _ slope: Double, _ sign: Double, leftKnot: Bool) -> (
+    Double, Double
+  ) {
+    var p = touch(slope: slope, a, b)
+    if p.isNaN { p = a / 2 + b / 2 }
+    p = min(max(p, a), b)
+    if p.isInfinite { p = p < 0 ? -.greatestFiniteMagnitude : .greatestFiniteMagnitude }
+    // The derivative at a knot may be that of the neighbouring zone.
+    if p <= a { p = a.nextUp < b ? max(a.nextUp, -.greatestFiniteMagnitude) : (leftKnot ? b : a) }
+    if p >= b { p = b.nextDown > a ? min(b.nextDown, .greatestFiniteMagnitude) : (leftKnot ? b : a) }
+    let g = pointBound(p, slope, sign)
+    let d: Double = derivative(p)
+    let residual = (d - slope).magnitude * (1 + 4 * ElementaryError.unit) + derivativeError(p, d)
+    var reach = max(p - a, b - p)
+    var loss = residual * reach
+    if !(loss <= 0x1p-51 * (g.magnitude + (slope * p).magnitude)) {
+      // Far ends would cost too much: find near points beyond which g is known to rise.
+      let start = max(p.magnitude, min(b - a, 1)) * 0x1p-20
+      let left = p - rise(from: p, to: a, start: start, slope, sign)
+      let right = rise(from: p, to: b, start: start, slope, sign) - p
+      reach = max(left, right)
+      loss = residual * reach
+    }
+    // The subtraction that gave `reach` and the product round once each.
+    let bound = (g - loss * (1 + 8 * ElementaryError.unit)) - 0x1p-52 * g.magnitude
+    return (bound.isNaN ? -.infinity : bound, p)
+  }
+
+  /// A point between p and `end` beyond which g surely rises towards `end`, or `end`.
+  private func rise(from p: Double, to end: Double, start: Double, _ slope: Double, _ sign: Double) -> Double
+  {
+    var step = start
+    let direction: Double = end < p ? -1 : 1
+    for _ in 0..<24 {
+      let x = p + direction * step
+      if direction < 0 ? x <= end : x >= end { return end }
+      let d: Double = derivative(x)
+      // Both the difference's rounding and the derivative's error must not turn the sign.
+      let margin = derivativeError(x, d) + 4 * ElementaryError.unit * (d.magnitude + slope.magnitude)
+      if direction * sign * (d - slope) > margin { return x }
+      step *= 32
+    }
+    return end
+  }
+}
