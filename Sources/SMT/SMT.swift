@@ -1,1 +1,0 @@
-// SMT: exact safety of regions.
