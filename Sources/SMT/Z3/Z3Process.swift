@@ -79,7 +79,7 @@ private final class DeadlineKiller: @unchecked Sendable {
     guard let deadline else { return }
     Thread.detachNewThread { [self] in
       condition.lock()
-      while !stopped && Date() < deadline { condition.wait(until: deadline) }
+      while !stopped && Date() < deadline { _ = condition.wait(until: deadline) }
       // Our own child, not yet waited for: the identifier cannot belong to anything else.
       if !stopped { kill(identifier, SIGKILL) }
       condition.unlock()

@@ -1,0 +1,54 @@
+import IR
+import Tensors
+
+/// What an importer makes of a file.
+public struct ImportedNetwork: Sendable {
+  /// The network. Shapes are static; no node computes shapes.
+  public var graph: Graph
+  /// The file it came from, as the user named it.
+  public var file: String
+  /// The format and its version, for people: `ONNX, opset 17, IR 8`.
+  public var format: String
+  /// How often each operator of the file's vocabulary occurs, subgraphs and functions included.
+  public var operatorCounts: [String: Int]
+  /// Inputs whose values were built into the graph, because shapes depend on them (see ``ImportOptions/values``).
+  /// They still are inputs of the graph, which no longer reads them.
+  public var boundInputs: [String]
+
+  public init(
+    graph: Graph, file: String, format: String, operatorCounts: [String: Int] = [:],
+    boundInputs: [String] = []
+  ) {
+    self.graph = graph
+    self.file = file
+    self.format = format
+    self.operatorCounts = operatorCounts
+    self.boundInputs = boundInputs
+  }
+}
+
+/// What a file may leave open.
+public struct ImportOptions: Sendable {
+  /// The extent of a dynamic leading dimension, and of every dimension of the same name; 1 if nil.
+  public var batch: Int?
+  /// Extents of other named dimensions; those not listed are 1.
+  public var dimensions: [String: Int]
+  /// Shapes of inputs with dynamic dimensions, by name. They must agree with the extents the file fixes.
+  public var shapes: [String: Shape]
+  /// Values of inputs. They are used only where a shape depends on one; the input is then built in as a constant
+  /// and named in ``ImportedNetwork/boundInputs``.
+  public var values: [String: Tensor<Double>]
+  /// Whether a `.nnet` network includes the normalisation of inputs and outputs that its header gives.
+  public var normalised: Bool
+
+  public init(
+    batch: Int? = nil, dimensions: [String: Int] = [:], shapes: [String: Shape] = [:],
+    values: [String: Tensor<Double>] = [:], normalised: Bool = true
+  ) {
+    self.batch = batch
+    self.dimensions = dimensions
+    self.shapes = shapes
+    self.values = values
+    self.normalised = normalised
+  }
+}

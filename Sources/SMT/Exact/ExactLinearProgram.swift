@@ -1,0 +1,130 @@
+import Rigor
+
+/// A linear program over a few variables in exact arithmetic: the nearest point of a polytope to a centre.
+///
+/// Solved by the dual simplex method on a dense tableau of rationals with the least-index rule, which cannot cycle.
+/// Meant for patterns of small networks: few variables, some dozen to some hundred constraints.
+struct ExactLinearProgram {
+  let lower: [Rational]
+  let upper: [Rational]
+  /// Rows `coefficients . x + constant <= 0`.
+  private var rows: [[Rational]] = []
+
+  init(lower: [Rational], upper: [Rational]) {
+    self.lower = lower
+    self.upper = upper
+  }
+
+  /// Requires `coefficients . x + constant <= 0`; the constant is the last entry.
+  mutating func require(_ row: [Rational]) {
+    // A row without variables is either always true or makes the program infeasible; both are kept as they are.
+    if row.dropLast().allSatisfy(\.isZero), row[row.count - 1].sign <= 0 { return }
+    rows.append(row)
+  }
+
+  /// The point of the polytope nearest to the centre, nil if the polytope is empty.
+  func nearest(to center: [Rational], isL1: Bool) -> (point: [Rational], distance: Rational)? {
+    // Shifted variables y = x - center in terms of non-negative ones: y = p - q. With L1 the objective is the sum of all
+    // p and q, with L-infinity a radius e >= p + q for each coordinate. All costs are non-negative, so the slack
+    // basis is dual feasible and the dual simplex method applies at once.
+    let n = center.count
+    let variables = isL1 ? 2 * n : 2 * n + 1
+    var cost = [Rational](repeating: isL1 ? 1 : 0, count: variables)
+    if !isL1 { cost[2 * n] = 1 }
+    var tableau: [[Rational]] = []
+    func add(_ coefficients: [Rational], _ bound: Rational) { tableau.append(coefficients + [bound]) }
+    for row in rows {
+      var coefficients = [Rational](repeating: 0, count: variables)
+      var bound = -row[n]
+      for i in 0..<n where !row[i].isZero {
+        coefficients[i] = row[i]
+        coefficients[n + i] = -row[i]
+        bound -= row[i] * center[i]
+      }
+      add(coefficients, bound)
+    }
+    for i in 0..<n {
+      var up = [Rational](repeating: 0, count: variables)
+      up[i] = 1
+      up[n + i] = -1
+      add(up, upper[i] - center[i])
+      add(up.map { -$0 }, center[i] - lower[i])
+      if !isL1 {
+        // y_i <= e and -y_i <= e.
+        up[2 * n] = -1
+        add(up, 0)
+        var down = up.map { -$0 }
+        down[2 * n] = -1
+        add(down, 0)
+      }
+    }
+    guard let values = Self.dualSimplex(&tableau, &cost) else { return nil }
+    var point = center
+    for i in 0..<n { point[i] += values[i] - values[n + i] }
+    var distance = Rational()
+    for i in 0..<n {
+      let d = (point[i] - center[i]).magnitude
+      if isL1 { distance += d } else { distance = max(distance, d) }
+    }
+    return (point, distance)
+  }
+
+  /// Minimises `cost . z` for `z >= 0`, rows `a . z <= b`, with non-negative costs. Nil if infeasible.
+  static func dualSimplex(_ tableau: inout [[Rational]], _ cost: inout [Rational]) -> [Rational]? {
+    let n = cost.count
+    let m = tableau.count
+    // Column j holds non-basic variable nonbasic[j]; row i basic variable basic[i]; slacks are n ..< n + m.
+    var nonbasic = Array(0..<n)
+    var basic = Array(n..<(n + m))
+    // Normalise the scale of every row once; a positive factor changes nothing.
+    while true {
+      // Leaving row: a negative bound, the most violated in floating point, by least index after many rounds.
+      var leaving = -1
+      var worst = 0.0
+      for i in 0..<m where tableau[i][n].sign < 0 {
+        let size = tableau[i].dropLast().reduce(0.0) { max($0, abs($1.roundedDown)) }
+        let violation = tableau[i][n].roundedDown / max(size, 1e-300)
+        if leaving < 0 || violation < worst {
+          worst = violation
+          leaving = i
+        }
+      }
+      if leaving < 0 { break }
+      // Entering column: a negative coefficient with the least ratio of costs (ties by least variable).
+      var entering = -1
+      var ratio = Rational()
+      for j in 0..<n where tableau[leaving][j].sign < 0 {
+        let candidate = cost[j] / -tableau[leaving][j]
+        if entering < 0 || candidate < ratio || (candidate == ratio && nonbasic[j] < nonbasic[entering]) {
+          ratio = candidate
+          entering = j
+        }
+      }
+      if entering < 0 { return nil }
+      pivot(&tableau, &cost, leaving, entering)
+      swap(&basic[leaving], &nonbasic[entering])
+    }
+    var values = [Rational](repeating: 0, count: n)
+    for i in 0..<m where basic[i] < n { values[basic[i]] = tableau[i][n] }
+    return values
+  }
+
+  private static func pivot(_ tableau: inout [[Rational]], _ cost: inout [Rational], _ r: Int, _ c: Int) {
+    let n = cost.count
+    let inverse = tableau[r][c].reciprocal
+    for j in 0...n where j != c { tableau[r][j] *= inverse }
+    tableau[r][c] = inverse
+    let row = tableau[r]
+    for i in tableau.indices where i != r {
+      let factor = tableau[i][c]
+      if factor.isZero { continue }
+      for j in 0...n where j != c && !row[j].isZero { tableau[i][j] -= factor * row[j] }
+      tableau[i][c] = -(factor * inverse)
+    }
+    let factor = cost[c]
+    if !factor.isZero {
+      for j in 0..<n where j != c && !row[j].isZero { cost[j] -= factor * row[j] }
+      cost[c] = -(factor * inverse)
+    }
+  }
+}

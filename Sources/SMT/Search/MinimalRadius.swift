@@ -1,0 +1,249 @@
+import Foundation
+import IR
+import Rigor
+
+/// The smallest distance from a centre to a violation.
+public struct MinimalRadius: Sendable {
+  /// The exact distance, nil if no point of the domain violates the property.
+  public var radius: Rational?
+  /// A point at that distance that violates the property.
+  public var witness: Witness?
+  /// Why the search ended early; the radius is then only an upper bound.
+  public var reason: String?
+  public var statistics: SolverStatistics
+}
+
+/// Finds the exact minimal L-infinity or L1 distance to a violation.
+///
+/// A violation found by search fixes a pattern of phases; on a pattern the nearest violation is a linear program,
+/// solved exactly. Then everything strictly nearer is shown to be free of violations, by bounds and by Z3 on parts with few
+/// undecided neurons; a counterexample shortens the radius and the proof starts over from there.
+public final class MinimalRadiusSearch {
+  private let network: PiecewiseLinearNetwork
+  private let domain: SafetyQuery
+  private let center: [Rational]
+  private let isL1: Bool
+  private let options: SolverOptions
+  private let deployed: DeployedRun?
+  private var statistics = SolverStatistics()
+
+  /// - Parameters:
+  ///   - domain: The box of admissible inputs and the violation.
+  ///   - center: The point that distances are measured from; it must lie in the box.
+  public init(
+    _ network: PiecewiseLinearNetwork, domain: SafetyQuery, center: [Rational], isL1: Bool,
+    options: SolverOptions = SolverOptions(), deployed: DeployedRun? = nil
+  ) throws {
+    guard center.count == network.inputCount else {
+      throw GraphError(
+        node: "input", reason: "the centre has \(center.count) coordinates, the network \(network.inputCount) inputs")
+    }
+    self.network = network
+    self.domain = domain
+    self.center = center
+    self.isL1 = isL1
+    self.options = options
+    self.deployed = deployed
+    statistics.neurons = network.neuronCount
+  }
+
+  private func distance(_ x: [Rational]) -> Rational {
+    var result = Rational()
+    for i in x.indices {
+      let d = (x[i] - center[i]).magnitude
+      if isL1 { result += d } else { result = max(result, d) }
+    }
+    return result
+  }
+
+  /// The part of the domain within a radius; for L1 the box around the ball.
+  private func box(_ radius: Rational) -> SafetyQuery {
+    var query = domain
+    for i in center.indices {
+      query.lower[i] = max(query.lower[i], center[i] - radius)
+      query.upper[i] = min(query.upper[i], center[i] + radius)
+    }
+    return query
+  }
+
+  /// Runs the search.
+  public func run() throws -> MinimalRadius {
+    guard var best = try firstViolation() else {
+      return MinimalRadius(radius: nil, witness: nil, reason: nil, statistics: statistics)
+    }
+    var known = try polish(best)
+    best = known
+    while true {
+      switch try nearer(than: distance(best)) {
+      case .none:
+        return try finish(best, reason: nil)
+      case .point(let x):
+        known = try polish(x)
+        best = known
+      case .unknown(let reason):
+        return try finish(best, reason: reason)
+      }
+    }
+  }
+
+  private func finish(_ x: [Rational], reason: String?) throws -> MinimalRadius {
+    let prepared = try PreparedQuery(network, domain)
+    var finder = WitnessFinder(prepared, deployed: deployed, seed: options.seed)
+    let witness = try finder.confirm(
+      exactly: x, floats: x.map(\.nearestFloat), clauses: Array(domain.violation.indices))
+    return MinimalRadius(radius: distance(x), witness: witness, reason: reason, statistics: statistics)
+  }
+
+  /// Any violation, from small boxes to large ones so that it is not far; nil if there is provably none.
+  private func firstViolation() throws -> [Rational]? {
+    var widest = Rational()
+    for i in center.indices {
+      widest = max(widest, max(domain.upper[i] - center[i], center[i] - domain.lower[i]))
+    }
+    for halvings in stride(from: 8, through: 0, by: -1) {
+      let query = box(widest.scaled(byTwoTo: -halvings))
+      let prepared = try PreparedQuery(network, query)
+      var finder = WitnessFinder(prepared, deployed: nil, seed: options.seed)
+      let clauses = Array(query.violation.indices)
+      if let witness = try finder.search(
+        lower: prepared.lower, upper: prepared.upper, clauses: clauses, starts: 6, steps: 25)
+      {
+        return witness.point
+      }
+    }
+    let solver = try SafetySolver(network, domain, options: options)
+    return try solver.solve().witness?.point
+  }
+
+  /// The nearest violation with the same phases as a given one: descends from pattern to pattern while that helps.
+  private func polish(_ start: [Rational]) throws -> [Rational] {
+    var x = start
+    for _ in 0..<40 {
+      let point = ExactForms(
+        network, fixed: x.map { Optional($0) }, phases: [Phase](repeating: .undecided, count: network.variableCount))
+      let outputs = network.outputs.map { point.value(of: $0) }
+      guard let clause = domain.satisfiedClauses(at: outputs).first else { return x }
+      guard let next = try nearest(pattern: point.phases, clause: clause, below: distance(x)) else { return x }
+      x = next
+    }
+    return x
+  }
+
+  /// Solves the linear program of one pattern; nil if nothing on it is nearer than the limit.
+  private func nearest(pattern: [Phase], clause: Int, below limit: Rational) throws -> [Rational]? {
+    statistics.linearPrograms += 1
+    let fixed = center.indices.map { domain.lower[$0] == domain.upper[$0] ? Optional(domain.lower[$0]) : nil }
+    let forms = ExactForms(network, fixed: fixed, phases: pattern)
+    let prepared = try PreparedQuery(network, domain)
+    let condensed = CondensedQuery(
+      network: network, lower: domain.lower, upper: domain.upper, phases: pattern, decided: [:])
+    var program = ExactLinearProgram(
+      lower: forms.freeInputs.map { domain.lower[$0] }, upper: forms.freeInputs.map { domain.upper[$0] })
+    for block in network.blocks where block.kind == .relu {
+      for v in block.range {
+        let p = forms.preactivation(of: v)
+        program.require(pattern[v] == .active ? p.map { -$0 } : p)
+      }
+    }
+    for row in prepared.clauses[clause] {
+      var combination = condensed.combination(row.row, forms)
+      combination[combination.count - 1] -= row.rhs
+      program.require(combination)
+    }
+    let free = forms.freeInputs.map { center[$0] }
+    guard let answer = program.nearest(to: free, isL1: isL1), answer.distance < limit else { return nil }
+    var x = domain.lower
+    for (column, input) in forms.freeInputs.enumerated() { x[input] = answer.point[column] }
+    return x
+  }
+
+  // MARK: Nothing nearer
+
+  private enum Nearer {
+    case none
+    case point([Rational])
+    case unknown(String)
+  }
+
+  private struct Part {
+    var lower: [Double]
+    var upper: [Double]
+    var clauses: [Int]
+  }
+
+  /// Looks for a violation strictly nearer than a radius, by splitting the region and asking Z3 on small remainders.
+  private func nearer(than radius: Rational) throws -> Nearer {
+    let query = box(radius)
+    let prepared = try PreparedQuery(network, query)
+    let relaxation = LinearRelaxation(network)
+    var stack = [
+      Part(lower: prepared.lower, upper: prepared.upper, clauses: Array(query.violation.indices))
+    ]
+    while var part = stack.popLast() {
+      if let deadline = options.deadline, Date() >= deadline { return .unknown("time-out") }
+      statistics.nodes += 1
+      guard let b = relaxation.bounds(lower: part.lower, upper: part.upper, splits: [:]) else { continue }
+      var worst = [Double](repeating: 1e-12, count: network.inputCount)
+      part.clauses = part.clauses.filter { clause in
+        let rows = prepared.clauses[clause]
+        let bounds = relaxation.lowerBounds(rows.map(\.row), b)
+        if rows.indices.contains(where: { bounds.lower[$0] > rows[$0].rhsUp }) { return false }
+        for covector in bounds.inputCovectors { for i in worst.indices { worst[i] += abs(covector[i]) } }
+        return true
+      }
+      if part.clauses.isEmpty { continue }
+      let undecided = b.undecided(of: network)
+      if statistics.undecidedAtRoot == 0 { statistics.undecidedAtRoot = undecided.count }
+      let isSmall = undecided.count <= 7
+      let widest = prepared.freeInputs.max {
+        worst[$0] * (part.upper[$0] - part.lower[$0]) < worst[$1] * (part.upper[$1] - part.lower[$1])
+      }
+      if isSmall || widest == nil {
+        switch try askZ3(query, part, b, prepared, radius) {
+        case .none: continue
+        case .point(let x): return .point(x)
+        case .unknown(let reason): if widest == nil { return .unknown(reason) }
+        }
+      }
+      guard let split = widest else { continue }
+      let middle = part.lower[split] + (part.upper[split] - part.lower[split]) / 2
+      guard middle > part.lower[split], middle < part.upper[split] else {
+        switch try askZ3(query, part, b, prepared, radius) {
+        case .none: continue
+        case let other: return other
+        }
+      }
+      var other = part
+      part.upper[split] = middle
+      other.lower[split] = middle
+      stack.append(other)
+      stack.append(part)
+    }
+    return .none
+  }
+
+  private func askZ3(
+    _ query: SafetyQuery, _ part: Part, _ b: NeuronBounds, _ prepared: PreparedQuery, _ radius: Rational
+  ) throws -> Nearer {
+    var lower = query.lower
+    var upper = query.upper
+    for i in prepared.freeInputs {
+      lower[i] = max(lower[i], Rational(part.lower[i]))
+      upper[i] = min(upper[i], Rational(part.upper[i]))
+    }
+    let condensed = CondensedQuery(network: network, lower: lower, upper: upper, phases: b.phases, decided: [:])
+    let ball = CondensedQuery.Ball(center: center, radius: radius, isL1: isL1)
+    for clause in part.clauses {
+      statistics.z3Calls += 1
+      let answer = condensed.check(prepared.clauses[clause], within: ball, deadline: options.deadline)
+      switch answer.result {
+      case .unsatisfiable: continue
+      case .unknown(let reason): return .unknown(reason)
+      case .satisfiable:
+        guard let point = answer.point else { return .unknown("the model is not rational") }
+        return .point(point)
+      }
+    }
+    return .none
+  }
+}
