@@ -20,7 +20,8 @@ public enum KerasImporter {
       var counts: [String: Int] = [:]
       for layer in model.layers { counts[layer.kind, default: 0] += 1 }
       return ImportedNetwork(
-        graph: session.builder.build(), file: path, format: "Keras \(model.version), HDF5", operatorCounts: counts)
+        graph: session.builder.build(), file: path, format: "Keras \(model.version), HDF5",
+        operatorCounts: counts)
     }
   }
 }
@@ -54,14 +55,16 @@ struct KerasSession {
         } else {
           inputs = try layer.inbound.map { name in
             guard let value = values[name] else {
-              throw layer.config.error("layer \"\(layer.name)\" reads \"\(name)\", which does not come before it")
+              throw layer.config.error(
+                "layer \"\(layer.name)\" reads \"\(name)\", which does not come before it")
             }
             return value
           }
         }
         builder.origin = layer.kind
       }
-      let value = layer.kind == "InputLayer" ? try input(layer, name: layer.name) : try lower(layer, inputs, file)
+      let value =
+        layer.kind == "InputLayer" ? try input(layer, name: layer.name) : try lower(layer, inputs, file)
       values[layer.name] = value
       last = value
     }
@@ -76,7 +79,9 @@ struct KerasSession {
 
   // MARK: Helpers
 
-  func unsupported(_ layer: KerasModel.Layer, _ reason: String, attribute: String? = nil) -> UnsupportedOperator {
+  func unsupported(_ layer: KerasModel.Layer, _ reason: String, attribute: String? = nil)
+    -> UnsupportedOperator
+  {
     UnsupportedOperator(node: layer.name, operatorName: layer.kind, attribute: attribute, reason: reason)
   }
 
@@ -96,7 +101,9 @@ struct KerasSession {
       return extent
     }
     let shape = Shape([1] + extents)
-    guard shape.checkedCount(limit: Self.sizeLimit) != nil else { throw field.error("the input is too large") }
+    guard shape.checkedCount(limit: Self.sizeLimit) != nil else {
+      throw field.error("the input is too large")
+    }
     return KerasValue(node: builder.input(name, shape))
   }
 
@@ -140,7 +147,8 @@ struct KerasSession {
   private func padding(
     _ layer: KerasModel.Layer, extent: [Int], window: [Int], strides: [Int]
   ) throws -> (before: [Int], after: [Int]) {
-    let mode = try (layer.config.optional("padding") ?? layer.config.optional("border_mode"))?.string() ?? "valid"
+    let mode =
+      try (layer.config.optional("padding") ?? layer.config.optional("border_mode"))?.string() ?? "valid"
     switch mode {
     case "valid": return ([0, 0], [0, 0])
     case "same":
@@ -172,7 +180,8 @@ struct KerasSession {
     case "Flatten":
       let plain = try isChannelsFirst(layer) ? x : try untransposed(x)
       let shape = builder[plain.node].shape
-      return KerasValue(node: try builder.linear(Reshape(shape, to: [1, shape.count]), plain.node, name: layer.name))
+      return KerasValue(
+        node: try builder.linear(Reshape(shape, to: [1, shape.count]), plain.node, name: layer.name))
     case "Reshape":
       let plain = try untransposed(x)
       let shape = builder[plain.node].shape
@@ -186,14 +195,17 @@ struct KerasSession {
     case "ReLU": return try activation("relu", x, layer)
     case "Softmax": return try activation("softmax", x, layer)
     case "LeakyReLU":
-      let slope = try (layer.config.optional("alpha") ?? layer.config.optional("negative_slope"))?.double() ?? 0.3
+      let slope =
+        try (layer.config.optional("alpha") ?? layer.config.optional("negative_slope"))?.double() ?? 0.3
       return elementwise(Relu(negativeSlope: Double(Float(slope))), x, layer.name)
     case "Add", "Subtract": return try sum(layer, inputs)
     default: throw unsupported(layer, "this kind of layer is not supported")
     }
   }
 
-  private mutating func elementwise(_ f: any ElementwiseFunction, _ x: KerasValue, _ name: String) -> KerasValue {
+  private mutating func elementwise(_ f: any ElementwiseFunction, _ x: KerasValue, _ name: String)
+    -> KerasValue
+  {
     KerasValue(node: builder.elementwise(f, x.node, name: name), isTransposed: x.isTransposed)
   }
 
@@ -202,7 +214,9 @@ struct KerasSession {
     return try activation(name, x, layer)
   }
 
-  private mutating func activation(_ name: String, _ x: KerasValue, _ layer: KerasModel.Layer) throws -> KerasValue {
+  private mutating func activation(_ name: String, _ x: KerasValue, _ layer: KerasModel.Layer) throws
+    -> KerasValue
+  {
     let origin = builder.origin
     builder.origin = name == "relu" ? "Relu" : name
     defer { builder.origin = origin }
@@ -219,7 +233,9 @@ struct KerasSession {
     }
   }
 
-  private mutating func softmax(_ x: KerasValue, _ layer: KerasModel.Layer, _ label: String) throws -> KerasValue {
+  private mutating func softmax(_ x: KerasValue, _ layer: KerasModel.Layer, _ label: String) throws
+    -> KerasValue
+  {
     throw unsupported(layer, "softmax is not supported", attribute: "activation")
   }
 
@@ -236,10 +252,12 @@ struct KerasSession {
     guard let kernel = weights.first, kernel.shape.count == 2, kernel.shape[0] == shape.dims.last else {
       throw FileError(
         file: model.file, place: layer.name,
-        reason: "the kernel has shape \(weights.first?.shape ?? []), which does not fit an input of shape \(shape)")
+        reason:
+          "the kernel has shape \(weights.first?.shape ?? []), which does not fit an input of shape \(shape)")
     }
     let map = Dense(Weight(tensor(kernel)), inputShape: shape)
-    let bias = try bias(weights, layer, channels: kernel.shape[1], shape: map.outputShape, axis: shape.rank - 1)
+    let bias = try bias(
+      weights, layer, channels: kernel.shape[1], shape: map.outputShape, axis: shape.rank - 1)
     return KerasValue(node: try builder.linear(map, x.node, bias: bias, name: layer.name))
   }
 
@@ -270,7 +288,8 @@ struct KerasSession {
       throw FileError(file: model.file, place: layer.name, reason: "expected a kernel of four axes")
     }
     // Keras 1 in Theano's order stores (out, in, row, column), flipped; all others (row, column, in, out).
-    let isTheano = try layer.config.optional("dim_ordering")?.string() == "th" && model.backend != "tensorflow"
+    let isTheano =
+      try layer.config.optional("dim_ordering")?.string() == "th" && model.backend != "tensorflow"
     let s = stored.shape
     let (out, inputs, rows, columns) = isTheano ? (s[0], s[1], s[2], s[3]) : (s[3], s[2], s[0], s[1])
     guard inputs == shape[1], out > 0, rows > 0, columns > 0 else {
@@ -301,7 +320,8 @@ struct KerasSession {
     let pads = try padding(layer, extent: extent, window: window, strides: strides)
     let geometry = ConvolutionGeometry(
       examples: 1, inputChannels: inputs, outputChannels: out, groups: 1, inputExtent: extent,
-      kernel: [rows, columns], strides: strides, dilations: dilations, padsBefore: pads.before, padsAfter: pads.after)
+      kernel: [rows, columns], strides: strides, dilations: dilations, padsBefore: pads.before,
+      padsAfter: pads.after)
     guard geometry.outputShape.checkedCount(limit: Self.sizeLimit) ?? 0 > 0 else {
       throw unsupported(layer, "the output would be empty or too large")
     }
@@ -324,7 +344,9 @@ struct KerasSession {
     for axis in 0..<2 {
       output.append((extent[axis] + pads.before[axis] + pads.after[axis] - window[axis]) / strides[axis] + 1)
     }
-    guard output[0] > 0, output[1] > 0 else { throw unsupported(layer, "the window is larger than the image") }
+    guard output[0] > 0, output[1] > 0 else {
+      throw unsupported(layer, "the window is larger than the image")
+    }
     var windows: [[Int]] = []
     for r in 0..<output[0] {
       for c in 0..<output[1] {
@@ -333,7 +355,9 @@ struct KerasSession {
           for j in 0..<window[1] {
             let row = r * strides[0] - pads.before[0] + i
             let column = c * strides[1] - pads.before[1] + j
-            if row >= 0, row < extent[0], column >= 0, column < extent[1] { taps.append(row * extent[1] + column) }
+            if row >= 0, row < extent[0], column >= 0, column < extent[1] {
+              taps.append(row * extent[1] + column)
+            }
           }
         }
         windows.append(taps)

@@ -69,7 +69,9 @@ struct KerasModel {
   }
 
   private static func besides(_ path: String) -> String {
-    guard let dot = path.lastIndex(of: "."), path[dot...].firstIndex(of: "/") == nil else { return path + ".json" }
+    guard let dot = path.lastIndex(of: "."), path[dot...].firstIndex(of: "/") == nil else {
+      return path + ".json"
+    }
     return path[..<dot] + ".json"
   }
 
@@ -79,8 +81,12 @@ struct KerasModel {
     var inbound: [String] = []
     if let nodes = try field.optional("inbound_nodes") {
       let calls = try nodes.elements()
-      guard calls.count <= 1 else { throw nodes.error("a layer that is used more than once is not supported") }
-      for call in calls { inbound += try call.elements().map { try $0.elements().first.map { try $0.string() } ?? "" } }
+      guard calls.count <= 1 else {
+        throw nodes.error("a layer that is used more than once is not supported")
+      }
+      for call in calls {
+        inbound += try call.elements().map { try $0.elements().first.map { try $0.string() } ?? "" }
+      }
     }
     return Layer(kind: try field.member("class_name").string(), name: name, config: config, inbound: inbound)
   }

@@ -10,7 +10,9 @@ extension Graph {
   ///
   /// - Returns: The node, and whether a softmax was taken off (then only comparisons between outputs make sense).
   public func propertyTarget() throws -> (node: NodeID, isBehindSoftmax: Bool) {
-    guard let output = outputs.first else { throw GraphError(node: "output", reason: "the network has no output") }
+    guard let output = outputs.first else {
+      throw GraphError(node: "output", reason: "the network has no output")
+    }
     var id = output.node
     // Step over copies between the softmax and the output.
     while true {

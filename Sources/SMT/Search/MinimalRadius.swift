@@ -36,7 +36,8 @@ public final class MinimalRadiusSearch {
   ) throws {
     guard center.count == network.inputCount else {
       throw GraphError(
-        node: "input", reason: "the centre has \(center.count) coordinates, the network \(network.inputCount) inputs")
+        node: "input",
+        reason: "the centre has \(center.count) coordinates, the network \(network.inputCount) inputs")
     }
     self.network = network
     self.domain = domain
@@ -120,10 +121,13 @@ public final class MinimalRadiusSearch {
     var x = start
     for _ in 0..<40 {
       let point = ExactForms(
-        network, fixed: x.map { Optional($0) }, phases: [Phase](repeating: .undecided, count: network.variableCount))
+        network, fixed: x.map { Optional($0) },
+        phases: [Phase](repeating: .undecided, count: network.variableCount))
       let outputs = network.outputs.map { point.value(of: $0) }
       guard let clause = domain.satisfiedClauses(at: outputs).first else { return x }
-      guard let next = try nearest(pattern: point.phases, clause: clause, below: distance(x)) else { return x }
+      guard let next = try nearest(pattern: point.phases, clause: clause, below: distance(x)) else {
+        return x
+      }
       x = next
     }
     return x
@@ -231,7 +235,8 @@ public final class MinimalRadiusSearch {
       lower[i] = max(lower[i], Rational(part.lower[i]))
       upper[i] = min(upper[i], Rational(part.upper[i]))
     }
-    let condensed = CondensedQuery(network: network, lower: lower, upper: upper, phases: b.phases, decided: [:])
+    let condensed = CondensedQuery(
+      network: network, lower: lower, upper: upper, phases: b.phases, decided: [:])
     let ball = CondensedQuery.Ball(center: center, radius: radius, isL1: isL1)
     for clause in part.clauses {
       statistics.z3Calls += 1
