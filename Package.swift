@@ -85,6 +85,7 @@ let package = Package(
     .testTarget(
       name: "SpecificationsTests", dependencies: ["Specifications"], exclude: ["official_parser.py"]),
     .testTarget(name: "ResultsTests", dependencies: ["Results"]),
+    .testTarget(name: "BoundsTests", dependencies: ["Bounds"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -40,7 +40,7 @@ struct BoundEngine: Domain, Sendable {
     self.region = region
     self.options = options
     self.tightening = tightening
-    arithmetic = IntervalDomain(options.arithmetic)
+    arithmetic = IntervalDomain(options.arithmetic, accountsForRounding: options.accountsForRounding)
     let perturbed = zip(graph.inputs, region.inputs).filter { $0.1.isPerturbed }.map(\.0)
     varies = graph.dependents(of: Set(perturbed))
     let count = graph.nodes.count
@@ -73,6 +73,9 @@ struct BoundEngine: Domain, Sendable {
       if options.boundsEveryNode, tightening == .backward { try tighten(node.id) { _, _ in true } }
     }
   }
+
+  /// How many elements were tightened by a walk of their own.
+  var tightenedRows: Int { tightened.reduce(0) { $0 + $1.count } }
 
   func interval(_ id: NodeID) throws -> Interval {
     guard let interval = intervals[id] else {
@@ -252,7 +255,8 @@ struct BoundEngine: Domain, Sendable {
     CrownRule(
       relaxations: relaxations, intervals: intervals, region: region, graph: graph, varies: varies,
       ends: ends,
-      rows: rows, keepsCoefficients: keepsCoefficients, recording: recording)
+      rows: rows, accountsForRounding: options.accountsForRounding, keepsCoefficients: keepsCoefficients,
+      recording: recording)
   }
 
   /// Forward bounds of a node, or of rows on it; nil if the node has no form.
@@ -274,8 +278,6 @@ struct BoundEngine: Domain, Sendable {
       forward.affine(map, [reshaped], [interval.reshaped([interval.batch, shape.count])], at: at))
   }
 
-  /// Replaces a node's relaxation (optimised slopes) for later walks.
-  mutating func setRelaxation(_ relaxation: Relaxation, at id: NodeID) { relaxations[id] = relaxation }
 }
 
 /// Results of `body` for 0..<count in order, computed on up to `threads` threads. What is computed does not depend on

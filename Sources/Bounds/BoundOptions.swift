@@ -29,7 +29,7 @@ public struct BoundOptions: Sendable {
   public var arithmetic: Arithmetic = .real
   /// alpha-CROWN: steps of the optimiser, its rate and the factor applied to the rate after each step.
   public var iterations = 20
-  public var learningRate = 0.1
+  public var learningRate = 0.5
   public var decay = 0.98
   /// Threads to use; results do not depend on it.
   public var threads = 1

@@ -29,6 +29,12 @@ struct CrownRule: AdjointRule {
   /// The concretised part of perturbed inputs: to be subtracted from the lower and added to the upper constant.
   private(set) var coefficients: [NodeID: (lower: Tensor<Double>, upper: Tensor<Double>)] = [:]
   let keepsCoefficients: Bool
+  private let accountsForRounding: Bool
+  /// Lines of its own for every row, `[R] + shape`, where slopes were optimised.
+  var rowLines: [NodeID: Lines] = [:]
+  /// Added to the lower form on the argument of an elementwise node: -s beta of split constraints s z >= 0. Upper
+  /// bounds are not to be used then.
+  var multipliers: [NodeID: Tensor<Double>] = [:]
   /// What the perturbed inputs contributed to the constants when they were concretised.
   private var inputLower: [Double]
   private var inputUpper: [Double]
@@ -39,8 +45,9 @@ struct CrownRule: AdjointRule {
   init(
     relaxations: [Relaxation?], intervals: [Interval?], region: Region, graph: Graph, varies: [Bool],
     ends: [Bool],
-    rows: Int, keepsCoefficients: Bool = false, recording: Bool = false
+    rows: Int, accountsForRounding: Bool = true, keepsCoefficients: Bool = false, recording: Bool = false
   ) {
+    self.accountsForRounding = accountsForRounding
     self.relaxations = relaxations
     self.intervals = intervals
     self.region = region
@@ -77,7 +84,7 @@ struct CrownRule: AdjointRule {
   private mutating func charge(
     _ c: (lower: Tensor<Double>, upper: Tensor<Double>?), _ charge: Tensor<Double>?
   ) {
-    guard let charge else { return }
+    guard let charge, accountsForRounding else { return }
     absoluteDot(c.lower, charge, into: &lowerSlack)
     if let upper = c.upper {
       absoluteDot(upper, charge, into: &upperSlack)
@@ -276,7 +283,7 @@ struct CrownRule: AdjointRule {
 
   mutating func elementwise(_ f: any ElementwiseFunction, _ c: Covector, at node: Node) throws -> Covector? {
     if recording { arrivals[node.id] = c }
-    guard case .lines(let lines)? = relaxations[node.id] else { throw missing(node) }
+    guard let lines = rowLines[node.id] ?? sharedLines(node) else { throw missing(node) }
     let dense = c.dense(node.shape, batch: batch)
     let upperRows = dense.upper ?? dense.lower
     let n = node.shape.count
@@ -293,7 +300,19 @@ struct CrownRule: AdjointRule {
       relaxSkippingZeros(&upper, below: false, lines, n, &upperSum, &upperSlack)
     }
     addConstants(lower: lowerSum, upper: upperSum)
+    if let multipliers = multipliers[node.id] {
+      // f >= f - beta s z wherever s z >= 0: the multiplier of a split joins the lower form. One rounding each.
+      lower += multipliers
+      if let size = intervals[node.inputs[0]]?.magnitude {
+        absoluteDot(lower, size.map { Rounding.unit * $0 }, into: &lowerSlack)
+      }
+    }
     return .pair(lower, upper)
+  }
+
+  private func sharedLines(_ node: Node) -> Lines? {
+    if case .lines(let lines)? = relaxations[node.id] { return lines }
+    return nil
   }
 
   private func relax(
@@ -302,7 +321,7 @@ struct CrownRule: AdjointRule {
   ) {
     let positive = below ? (lines.belowSlope, lines.belowIntercept) : (lines.aboveSlope, lines.aboveIntercept)
     let negative = below ? (lines.aboveSlope, lines.aboveIntercept) : (lines.belowSlope, lines.belowIntercept)
-    let each = lines.charge.batch == 1 ? rows : rows / batch
+    let each = max(1, rows / lines.charge.batch)
     a.withMutablePointer { a0 in
       positive.0.withPointer { ps in
         positive.1.withPointer { pt in
@@ -333,7 +352,7 @@ struct CrownRule: AdjointRule {
     _ a: inout Tensor<Double>, below: Bool, _ lines: Lines, _ n: Int, _ sum: inout [Double],
     _ slack: inout [Double]
   ) {
-    let each = lines.charge.batch == 1 ? rows : rows / batch
+    let each = max(1, rows / lines.charge.batch)
     for r in 0..<rows {
       for j in 0..<n {
         let x = a[flat: r * n + j]

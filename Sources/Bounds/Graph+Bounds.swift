@@ -57,8 +57,107 @@ struct BoundProblem {
     case .crownIBP: try single(.none, .crownIBP)
     case .forwardCrown: try single(.forward, .forwardCrown)
     case .crown: try single(.backward, .crown)
-    case .alphaCrown, .best: try single(.backward, .crown)
+    case .alphaCrown: try optimized().result
+    case .best: try best()
     }
+  }
+
+  /// CROWN, then every row once more with slopes of its own.
+  private func optimized() throws -> (result: BoundResult, tightenedRows: Int) {
+    var engine = BoundEngine(graph: graph, region: region, options: options, tightening: .backward)
+    try engine.run()
+    var result = try finish(engine, .alphaCrown)
+    let relaxed = RelaxedGraph(engine)
+    for (position, target) in targets.enumerated() where engine.varies[target.node] {
+      let (interval, coefficients) = try optimize(relaxed, target.node, target.rows)
+      let shaped = interval.reshaped(result.outputs[position].shape)
+      result.outputs[position] = options.isPlain ? shaped : result.outputs[position].intersection(shaped)
+      if let coefficients { result.coefficients[position] = coefficients }
+    }
+    return (result, engine.tightenedRows)
+  }
+
+  /// The intersection of all methods that cost no more than a few CROWN passes. What runs depends on the sizes only,
+  /// so results do not depend on the machine.
+  private func best() throws -> BoundResult {
+    var (result, tightenedRows) = try optimized()
+    result.method = .best
+    var cheaper: [(BoundEngine.Tightening, BoundMethod)] = [(.none, .crownIBP)]
+    let columns = zip(graph.inputs, region.inputs).reduce(0) { sum, pair in
+      sum + (pair.1.isPerturbed ? graph[pair.0].shape.count : 0)
+    }
+    // A forward pass carries one column per input element; a CROWN pass one row per tightened element.
+    if columns <= max(256, 2 * tightenedRows) {
+      cheaper += [(.forward, .forward), (.forward, .forwardCrown)]
+    }
+    var options = options
+    options.keepsCoefficients = false
+    let problem = BoundProblem(graph: graph, region: region, rows: rows, options: options)
+    var engines: [BoundEngine.Tightening: BoundEngine] = [:]
+    for (tightening, method) in cheaper {
+      let engine: BoundEngine
+      if let known = engines[tightening] {
+        engine = known
+      } else {
+        var fresh = BoundEngine(graph: graph, region: region, options: options, tightening: tightening)
+        try fresh.run()
+        engine = fresh
+        engines[tightening] = fresh
+      }
+      let other = try problem.finish(engine, method)
+      for position in result.outputs.indices {
+        result.outputs[position] = result.outputs[position].intersection(other.outputs[position])
+      }
+      for id in result.nodes.indices {
+        if let own = result.nodes[id], let theirs = other.nodes[id], own.shape == theirs.shape {
+          result.nodes[id] = own.intersection(theirs)
+        }
+      }
+    }
+    return result
+  }
+
+  /// Rows of one block of an optimisation: twice as many are walked, one for each side.
+  private static let optimizedBlockSize = 64
+
+  private func optimize(_ relaxed: RelaxedGraph, _ node: NodeID, _ rows: Tensor<Double>?) throws -> (
+    Interval, BoundResult.LinearBounds?
+  ) {
+    let count = rows?.shape[0] ?? graph[node].shape.count
+    let n = graph[node].shape.count
+    let batch = region.batch
+    let starts = Array(stride(from: 0, to: count, by: Self.optimizedBlockSize))
+    let blocks = try parallelMap(starts.count, threads: options.threads) { index -> Block in
+      let start = starts[index]
+      let size = min(Self.optimizedBlockSize, count - start)
+      // An upper bound is the negated lower bound of the negated row.
+      let seeds = Tensor<Double>(writing: [batch * 2 * size] + graph[node].shape) { s in
+        for b in 0..<batch {
+          for r in 0..<(2 * size) {
+            let row = start + r % size
+            let sign: Double = r < size ? 1 : -1
+            let target = s + (b * 2 * size + r) * n
+            if let rows {
+              for j in 0..<n { target[j] = sign * rows[flat: row * n + j] }
+            } else {
+              for j in 0..<n { target[j] = j == row ? sign : 0 }
+            }
+          }
+        }
+      }
+      var optimizer = SlopeOptimizer(relaxed, target: node, seeds: seeds)
+      if optimizer.isFree {
+        try optimizer.optimize(
+          iterations: options.iterations, learningRate: options.learningRate, decay: options.decay)
+      }
+      let rule = try optimizer.prove(keepsCoefficients: options.keepsCoefficients)
+      return Block(
+        start: start, size: size, bounds: rule.bounds,
+        linear: options.keepsCoefficients ? rule.linearBounds : nil
+      )
+      .foldingNegatedRows(batch: batch)
+    }
+    return gather(blocks, count, options.keepsCoefficients)
   }
 
   private func single(_ tightening: BoundEngine.Tightening, _ method: BoundMethod) throws -> BoundResult {
@@ -157,6 +256,13 @@ struct BoundProblem {
       return Block(
         start: start, size: size, bounds: rule.bounds, linear: keepsCoefficients ? rule.linearBounds : nil)
     }
+    return gather(blocks, count, keepsCoefficients)
+  }
+
+  private func gather(_ blocks: [Block], _ count: Int, _ keepsCoefficients: Bool) -> (
+    Interval, BoundResult.LinearBounds?
+  ) {
+    let batch = region.batch
     var lower = Tensor<Double>.zeros([batch, count])
     var upper = lower
     for block in blocks {
@@ -167,8 +273,7 @@ struct BoundProblem {
         }
       }
     }
-    let interval = Interval(lower: lower, upper: upper)
-    return (interval, keepsCoefficients ? join(blocks, count) : nil)
+    return (Interval(lower: lower, upper: upper), keepsCoefficients ? join(blocks, count) : nil)
   }
 
   private struct Block: Sendable {
@@ -176,6 +281,38 @@ struct BoundProblem {
     var size: Int
     var bounds: (lower: [Double], upper: [Double])
     var linear: CrownRule.Linear?
+
+    /// A block of 2 * size rows per example, the second half negated: their negated lower bounds are the upper bounds
+    /// of the first half.
+    func foldingNegatedRows(batch: Int) -> Block {
+      var folded = Block(start: start, size: size, bounds: ([], []), linear: nil)
+      let each = 2 * size
+      for b in 0..<batch {
+        for r in 0..<size {
+          folded.bounds.lower.append(bounds.lower[b * each + r])
+          folded.bounds.upper.append(-bounds.lower[b * each + size + r])
+        }
+      }
+      guard let linear else { return folded }
+      var result = CrownRule.Linear(coefficients: [:], lowerConstant: [], upperConstant: [])
+      for b in 0..<batch {
+        for r in 0..<size {
+          result.lowerConstant.append(linear.lowerConstant[b * each + r])
+          result.upperConstant.append(-linear.lowerConstant[b * each + size + r])
+        }
+      }
+      for (id, pair) in linear.coefficients {
+        var lowers: [Tensor<Double>] = []
+        var uppers: [Tensor<Double>] = []
+        for b in 0..<batch {
+          lowers.append(pair.lower.examples((b * each)..<(b * each + size)))
+          uppers.append(pair.lower.examples((b * each + size)..<((b + 1) * each)).map { -$0 })
+        }
+        result.coefficients[id] = (.concatenatingBatches(lowers), .concatenatingBatches(uppers))
+      }
+      folded.linear = result
+      return folded
+    }
   }
 
   private func join(_ blocks: [Block], _ count: Int) -> BoundResult.LinearBounds {

@@ -14,8 +14,18 @@ public enum Arithmetic: String, Sendable, Hashable, CaseIterable {
 /// 1999, for the form; the account of rounding is proven at each step).
 public struct IntervalDomain: Domain, Sendable {
   public let arithmetic: Arithmetic
+  /// Off only in benchmarks that measure the price of the account.
+  let accountsForRounding: Bool
 
-  public init(_ arithmetic: Arithmetic = .real) { self.arithmetic = arithmetic }
+  public init(_ arithmetic: Arithmetic = .real) {
+    self.arithmetic = arithmetic
+    accountsForRounding = true
+  }
+
+  package init(_ arithmetic: Arithmetic, accountsForRounding: Bool) {
+    self.arithmetic = arithmetic
+    self.accountsForRounding = accountsForRounding
+  }
 
   public func constant(_ weight: Weight, at node: Node) -> Interval {
     Interval(point: weight.values.reshaped([1] + weight.shape))
@@ -32,7 +42,7 @@ public struct IntervalDomain: Domain, Sendable {
       // Data movement is exact in every arithmetic.
       return Interval(lower: sum(map.maps, x.map(\.lower)), upper: sum(map.maps, x.map(\.upper)))
     }
-    let g = Rounding.gamma(roundings)
+    let g = accountsForRounding ? Rounding.gamma(roundings) : 0
     let deployed = arithmetic == .float32 && roundings > 0 && node.elementType.runsInFloat
     let g32 = deployed ? Rounding.gamma32(roundings) : 0
     var mids: [Tensor<Double>] = []
@@ -55,7 +65,8 @@ public struct IntervalDomain: Domain, Sendable {
       center.addToEveryExample(bias.values)
       radius.addToEveryExample(bias.magnitude.map { (2 * g + g32) * $0 })
     }
-    let lost = Double(roundings + 2) * (Rounding.underflow + (deployed ? 2 * Rounding.underflow32 : 0))
+    let lost =
+      g == 0 ? 0 : Double(roundings + 2) * (Rounding.underflow + (deployed ? 2 * Rounding.underflow32 : 0))
     return Self.ball(center, radius, factor: 1 + 8 * g + 4 * Rounding.unit, plus: lost)
   }
 

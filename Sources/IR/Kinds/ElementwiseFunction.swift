@@ -35,6 +35,10 @@ public protocol ElementwiseFunction: Sendable {
   /// The slopes worth trying for the line of that side; a single value if there is nothing to optimise.
   func slopeLimits(side: Side, _ lower: Double, _ upper: Double) -> ClosedRange<Double>
 
+  /// A point through which every sound line of that side with a slope inside `slopeLimits` passes (the kink of ReLU),
+  /// if there is one: optimisers then need not ask for supports.
+  func pivot(side: Side, _ lower: Double, _ upper: Double) -> (x: Double, value: Double)?
+
   /// Whether the function is one straight line on [lower, upper], and which. The relaxation is then exact.
   func linearPiece(_ lower: Double, _ upper: Double) -> (slope: Double, intercept: Double)?
 
@@ -81,6 +85,7 @@ extension ElementwiseFunction {
   public var domain: ClosedRange<Double> { -Double.infinity...Double.infinity }
   public func linearPiece(_ lower: Double, _ upper: Double) -> (slope: Double, intercept: Double)? { nil }
   public var pieces: PiecewiseLinear? { nil }
+  public func pivot(side: Side, _ lower: Double, _ upper: Double) -> (x: Double, value: Double)? { nil }
   public var deployedUlps: Double { 0 }
   public func slopeLimits(side: Side, _ lower: Double, _ upper: Double) -> ClosedRange<Double> {
     let (below, above) = slopes(lower, upper, .adaptive)

@@ -85,6 +85,10 @@ public struct Relu: ElementwiseFunction {
     return chord...chord
   }
 
+  public func pivot(side: Side, _ lower: Double, _ upper: Double) -> (x: Double, value: Double)? {
+    lower < 0 && upper > 0 && (side == .below) == (negativeSlope <= 1) ? (0, 0) : nil
+  }
+
   public func support(slope: Double, side: Side, _ lower: Double, _ upper: Double) -> (
     intercept: Double, touch: Double
   ) {
