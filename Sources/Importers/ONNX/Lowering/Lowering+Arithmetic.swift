@@ -1,0 +1,239 @@
+import IR
+import Operators
+import Tensors
+
+// Arithmetic with multidirectional broadcasting.
+extension Lowering {
+  func add(_ a: Value, _ b: Value) throws -> Value {
+    if case (.node(let x), .node(let y)) = (a.content, b.content), x == y { return try scale(a, 2) }
+    let shape = try commonShape([a.shape, b.shape])
+    return try affine(
+      [(a, IndexMap.broadcast(a.shape, to: shape)), (b, IndexMap.broadcast(b.shape, to: shape))], type: a.type)
+  }
+
+  func add(_ a: Value, _ number: Double) throws -> Value { try add(a, Value(scalar: number, a.type)) }
+
+  func sum(_ terms: [Value]) throws -> Value {
+    let shape = try commonShape(terms.map(\.shape))
+    return try affine(terms.map { ($0, IndexMap.broadcast($0.shape, to: shape)) }, type: terms[0].type)
+  }
+
+  func sub(_ a: Value, _ b: Value) throws -> Value {
+    let shape = try commonShape([a.shape, b.shape])
+    if b.isConstant || b.shape != shape { return try add(a, try negate(b)) }
+    return try affine(
+      [(a, IndexMap.broadcast(a.shape, to: shape)), (b, Diagonal.scale(-1, shape))], type: a.type)
+  }
+
+  func negate(_ x: Value) throws -> Value { try scale(x, -1) }
+
+  func scale(_ x: Value, _ factor: Double) throws -> Value {
+    if factor == 1 { return x }
+    return try linear(Diagonal.scale(factor, x.shape), x)
+  }
+
+  func mul(_ a: Value, _ b: Value) throws -> Value {
+    if case (.node(let x), .node(let y)) = (a.content, b.content), x == y { return try square(a) }
+    let shape = try commonShape([a.shape, b.shape])
+    guard let form = Multiply(a.shape, b.shape) else {
+      throw GraphError(node: builder.scope, reason: "shapes \(a.shape) and \(b.shape) do not broadcast")
+    }
+    if let weight = b.weight { return try linear(form.fixing(right: weight), a) }
+    if let weight = a.weight { return try linear(form.fixing(left: weight), b) }
+    return try emit(.product(form), [a, b], shape, a.type)
+  }
+
+  /// Division of real numbers: by constants a multiplication, otherwise a product with the reciprocal.
+  func div(_ a: Value, _ b: Value) throws -> Value {
+    let shape = try commonShape([a.shape, b.shape])
+    if let weight = b.weight {
+      if let divisor = a.weight { return try divideConstants(divisor, weight, shape, a.type) }
+      let inverse = weight.values.map { 1 / $0 }
+      // The inverse of a power of two is exact; any other carries one rounding.
+      let exact = weight.values.elements.allSatisfy { $0.significand == 1 || $0 == 0 || !$0.isFinite }
+      let spread = try broadcast(a, to: shape)
+      let table = weight.shape.broadcastIndices(to: shape)
+      let scale = Weight(Tensor(shape, table.map { inverse[flat: Int($0)] }))
+      return try linear(Diagonal(scale, shape: shape, roundings: exact ? 0 : 1), spread)
+    }
+    if case (.node(let x), .node(let y)) = (a.content, b.content), x == y, a.type.isFloatingPoint == false {
+      return try filled(1, shape, a.type)
+    }
+    return try mul(a, try reciprocal(b))
+  }
+
+  private func divideConstants(_ a: Weight, _ b: Weight, _ shape: Shape, _ type: ElementType) throws -> Value {
+    try checkSize(shape, limit: foldingLimit)
+    let left = a.shape.broadcastIndices(to: shape)
+    let right = b.shape.broadcastIndices(to: shape)
+    let quotients = zip(left, right).map { a.values[flat: Int($0)] / b.values[flat: Int($1)] }
+    return Value(quotients, shape, type)
+  }
+
+  /// Integer division that truncates towards zero.
+  func integerDivide(_ a: Value, _ b: Value) throws -> Value {
+    try pointwise(.integerDivide, a, b, type: a.type)
+  }
+
+  /// A binary function of the discrete kind.
+  func pointwise(_ function: PointwiseDiscrete.Function, _ a: Value, _ b: Value, type: ElementType) throws
+    -> Value
+  {
+    _ = try commonShape([a.shape, b.shape])
+    guard let f = PointwiseDiscrete(function, a.shape, b.shape) else {
+      throw GraphError(node: builder.scope, reason: "shapes \(a.shape) and \(b.shape) do not broadcast")
+    }
+    return try discrete(f, [a, b], type: type)
+  }
+
+  /// x to a power that is the same for all elements.
+  func power(_ x: Value, _ exponent: Double) throws -> Value {
+    switch exponent {
+    case 0: return try filled(1, x.shape, x.type)
+    case 1: return x
+    case 2: return try square(x)
+    case 0.5: return try sqrt(x)
+    case -1: return try reciprocal(x)
+    case -0.5: return try reciprocal(try sqrt(x))
+    default: return try generalPower(x, exponent)
+    }
+  }
+
+  /// The matrix product with numpy's rules for vectors and leading axes.
+  func matmul(_ a: Value, _ b: Value) throws -> Value {
+    if a.rank == 0 || b.rank == 0 {
+      throw GraphError(node: builder.scope, reason: "a matrix product of \(a.shape) and \(b.shape)")
+    }
+    if a.rank == 1 {
+      let row = try matmul(try unsqueeze(a, axis: 0), b)
+      var dims = row.shape.dims
+      dims.remove(at: b.rank == 1 ? dims.count - 1 : dims.count - 2)
+      return try reshape(row, Shape(dims))
+    }
+    if b.rank == 1 {
+      let column = try matmul(a, try unsqueeze(b, axis: 1))
+      return try reshape(column, Shape(Array(column.shape.dims.dropLast())))
+    }
+    guard let form = MatrixProduct(a.shape, b.shape) else {
+      throw GraphError(node: builder.scope, reason: "a matrix product of \(a.shape) and \(b.shape)")
+    }
+    if form.outputShape.count == 0 || a.shape.count == 0 {
+      return try filled(0, form.outputShape, a.type)
+    }
+    if let weight = b.weight { return try linear(form.fixing(right: weight), a) }
+    if let weight = a.weight { return try linear(form.fixing(left: weight), b) }
+    return try emit(.product(form), [a, b], form.outputShape, a.type)
+  }
+
+  // MARK: Reductions; `axes` are in range and the result keeps them with extent 1.
+
+  func reduceSum(_ x: Value, _ axes: Set<Int>) throws -> Value {
+    if axes.allSatisfy({ x.shape[$0] == 1 }) { return x }
+    return try linear(SumMap.reduce(x.shape, axes: axes, mean: false), x)
+  }
+
+  func reduceMean(_ x: Value, _ axes: Set<Int>) throws -> Value {
+    if axes.allSatisfy({ x.shape[$0] == 1 }) { return x }
+    return try linear(SumMap.reduce(x.shape, axes: axes, mean: true), x)
+  }
+
+  /// The largest (or smallest) element along axes.
+  func reduceExtremum(_ extremum: Selection.Extremum, _ x: Value, _ axes: Set<Int>) throws -> Value {
+    var dims = x.shape.dims
+    for axis in axes { dims[axis] = 1 }
+    let target = Shape(dims)
+    let width = x.shape.count / max(1, target.count)
+    if width <= 1 { return x }
+    let home = target.broadcastIndices(to: x.shape)
+    var candidates = [Int32](repeating: -1, count: target.count * width)
+    var filled = [Int](repeating: 0, count: target.count)
+    for (element, place) in home.enumerated() {
+      let o = Int(place)
+      candidates[o * width + filled[o]] = Int32(element)
+      filled[o] += 1
+    }
+    return try selection(
+      Selection(
+        extremum, inputShapes: [x.shape], outputShape: target, width: width, candidates: candidates), [x])
+  }
+
+  /// The elementwise maximum (or minimum) of operands with broadcasting.
+  func extremum(_ extremum: Selection.Extremum, _ operands: [Value]) throws -> Value {
+    if operands.count == 1 { return operands[0] }
+    let shape = try commonShape(operands.map(\.shape))
+    if shape.count == 0 { return try filled(0, shape, operands[0].type) }
+    var tables: [[Int32]] = []
+    var offset: Int32 = 0
+    for operand in operands {
+      tables.append(operand.shape.broadcastIndices(to: shape).map { $0 + offset })
+      offset += Int32(operand.shape.count)
+    }
+    var candidates: [Int32] = []
+    candidates.reserveCapacity(shape.count * operands.count)
+    for o in 0..<shape.count { for table in tables { candidates.append(table[o]) } }
+    return try selection(
+      Selection(
+        extremum, inputShapes: operands.map(\.shape), outputShape: shape, width: operands.count,
+        candidates: candidates), operands)
+  }
+
+  // MARK: Conditions
+
+  func compare(_ function: PointwiseDiscrete.Function, _ a: Value, _ b: Value) throws -> Value {
+    try pointwise(function, a, b, type: .bool)
+  }
+
+  func not(_ x: Value) throws -> Value {
+    let one = Weight(Tensor(repeating: 1, x.shape))
+    return try linear(Diagonal.scale(-1, x.shape), x, bias: one, type: .bool)
+  }
+
+  /// `a` where the condition holds, else `b`. A constant condition moves data only.
+  func choose(_ condition: Value, _ a: Value, _ b: Value) throws -> Value {
+    let shape = try commonShape([condition.shape, a.shape, b.shape])
+    guard let mask = condition.weight else {
+      guard let f = Choice(condition: condition.shape, a.shape, b.shape) else {
+        throw GraphError(node: builder.scope, reason: "condition and branches do not broadcast")
+      }
+      return try discrete(f, [condition, a, b], type: a.type)
+    }
+    let chosen = mask.shape.broadcastIndices(to: shape).map { mask.values[flat: Int($0)] != 0 }
+    if chosen.allSatisfy({ $0 }) { return try broadcast(a, to: shape) }
+    if !chosen.contains(true) { return try broadcast(b, to: shape) }
+    func part(_ x: Value, _ side: Bool) -> (value: Value, map: any LinearMap) {
+      let table = x.shape.broadcastIndices(to: shape)
+      return (x, IndexMap(x.shape, to: shape, index: zip(table, chosen).map { $1 == side ? $0 : -1 }))
+    }
+    return try affine([part(a, true), part(b, false)], disjoint: true, type: a.type)
+  }
+
+  // MARK: Types
+
+  /// The same number in another type: truncation towards zero from floating point to integers.
+  func cast(_ x: Value, to type: ElementType) throws -> Value {
+    if x.type == type { return x }
+    if type == .bool { return try compare(.notEqual, x, Value(scalar: 0, x.type)) }
+    if x.type.isFloatingPoint && !type.isFloatingPoint { return try elementwise(truncation, x, type: type) }
+    if let weight = x.weight, type.isFloatingPoint { return Value(rounded(weight, to: type), type) }
+    return try linear(Reshape.identity(x.shape), x, type: type)
+  }
+
+  /// A constant rounded to the nearest values of a floating-point type.
+  private func rounded(_ weight: Weight, to type: ElementType) -> Weight {
+    let round: (Double) -> Double
+    switch type {
+    case .float16: round = { Double(Float16($0)) }
+    case .float32: round = { Double(Float($0)) }
+    case .bfloat16: round = { Double(bfloat16(Float($0))) }
+    default: return weight
+    }
+    if weight.values.elements.allSatisfy({ round($0) == $0 || $0.isNaN }) { return weight }
+    return Weight(weight.values.map(round))
+  }
+
+  private func bfloat16(_ x: Float) -> Float {
+    guard x.isFinite else { return x }
+    let bits = x.bitPattern
+    return Float(bitPattern: (bits &+ 0x7fff &+ ((bits >> 16) & 1)) & 0xffff_0000)
+  }
+}

@@ -1,0 +1,83 @@
+import IR
+import Tensors
+
+/// A value while a file is imported: a constant, or a node of the graph that is being built.
+struct Value {
+  enum Content {
+    /// Known at import. The weight's shape is the value's.
+    case constant(Weight)
+    case node(NodeID)
+    case text([String])
+    /// A list of values of statically known length; it exists at import only.
+    case sequence([Value])
+    /// An optional that holds nothing.
+    case nothing
+  }
+
+  var content: Content
+  var shape: Shape
+  var type: ElementType
+
+  init(_ weight: Weight, _ type: ElementType) {
+    content = .constant(weight)
+    shape = weight.shape
+    self.type = type
+  }
+
+  init(_ node: NodeID, _ shape: Shape, _ type: ElementType) {
+    content = .node(node)
+    self.shape = shape
+    self.type = type
+  }
+
+  init(sequence: [Value], type: ElementType) {
+    content = .sequence(sequence)
+    shape = [sequence.count]
+    self.type = type
+  }
+
+  static let nothing = Value(content: .nothing, shape: [0], type: .bool)
+
+  init(text: [String], shape: Shape) {
+    content = .text(text)
+    self.shape = shape
+    type = .uint8
+  }
+
+  private init(content: Content, shape: Shape, type: ElementType) {
+    self.content = content
+    self.shape = shape
+    self.type = type
+  }
+
+  /// A constant from its elements.
+  init(_ elements: [Double], _ shape: Shape, _ type: ElementType) {
+    self.init(Weight(Tensor(shape, elements)), type)
+  }
+
+  /// A vector of integers.
+  init(integers: [Int]) { self.init(integers.map { Double($0) }, [integers.count], .int64) }
+
+  /// A constant scalar.
+  init(scalar: Double, _ type: ElementType) { self.init(Weight(Tensor(scalar: scalar)), type) }
+
+  /// The constant, nil for everything else.
+  var weight: Weight? {
+    if case .constant(let weight) = content { return weight }
+    return nil
+  }
+
+  /// The elements of a constant.
+  var elements: [Double]? { weight?.values.elements }
+
+  var isConstant: Bool { weight != nil }
+
+  var isTensor: Bool {
+    switch content {
+    case .constant, .node: true
+    case .text, .sequence, .nothing: false
+    }
+  }
+
+  var rank: Int { shape.rank }
+}

@@ -1,0 +1,302 @@
+import IR
+import Operators
+import Tensors
+
+// Convolutions. Constant kernels give affine nodes, variable ones a matrix product with the gathered windows.
+extension OnnxOperators {
+  static let convolutions: [String: Lower] = [
+    "Conv": { node, l in [try conv(node, l)] },
+    "ConvTranspose": { node, l in [try convTranspose(node, l)] },
+    "Col2Im": { node, l in [try columnsToImage(node, l)] },
+    "DeformConv": { node, l in [try deformableConv(node, l)] },
+    "CausalConvWithState": { node, l in try causalConv(node, l) },
+  ]
+
+  /// Splits a shape `[N, C] + spatial` and checks it.
+  private static func spatial(_ x: Value, _ node: OnnxNode) throws -> [Int] {
+    guard x.rank >= 3 else { throw node.malformed("needs spatial axes, its input has shape \(x.shape)") }
+    return Array(x.shape.dims[2...])
+  }
+
+  private static func addBias(_ y: Value, _ bias: Value?, _ l: Lowering) throws -> Value {
+    guard let bias else { return y }
+    var dims = [Int](repeating: 1, count: y.rank)
+    dims[1] = bias.shape.count
+    return try l.add(y, try l.reshape(bias, Shape(dims)))
+  }
+
+  private static func conv(_ node: OnnxNode, _ l: Lowering) throws -> Value {
+    let (x, w) = (try node.input(0), try node.input(1))
+    let extent = try spatial(x, node)
+    let groups = try node.int("group", default: 1)
+    let kernel = try node.ints("kernel_shape") ?? Array(w.shape.dims.dropFirst(2))
+    let windows = try SlidingWindows(node, kernel: kernel, extent: extent)
+    let (examples, channels) = (x.shape[0], x.shape[1])
+    guard groups > 0, w.rank == x.rank, Array(w.shape.dims[2...]) == kernel, channels % groups == 0,
+      w.shape[0] % groups == 0, w.shape[1] == channels / groups
+    else {
+      throw node.malformed("weights of shape \(w.shape) in \(groups) groups do not fit an input of shape \(x.shape)")
+    }
+    let bias = node.optional(2)
+    if let bias, bias.shape != [w.shape[0]] {
+      throw node.malformed("a bias of shape \(bias.shape) does not fit \(w.shape[0]) channels")
+    }
+    let geometry = windows.geometry(
+      examples: examples, inputs: channels, outputs: w.shape[0], groups: groups, extent: extent)
+    try l.checkSize(geometry.outputShape)
+    try l.checkSize(Shape([kernel.reduce(1, *)] + geometry.outputExtent))
+    if geometry.outputShape.count == 0 { return try l.filled(0, geometry.outputShape, x.type) }
+    if let weight = w.weight {
+      let map = Convolution(weight, geometry)
+      if let constant = bias?.weight {
+        // One node: the bias of a channel stands at all its positions.
+        let spread = constant.values.reshaped([w.shape[0], 1])
+        let table = Shape([1, w.shape[0]] + geometry.outputExtent.map { _ in 1 }).broadcastIndices(
+          to: geometry.outputShape)
+        let full = Tensor(geometry.outputShape, table.map { spread[flat: Int($0)] })
+        return try l.linear(map, x, bias: Weight(full))
+      }
+      return try addBias(try l.linear(map, x), bias, l)
+    }
+    // [N, G, C/G, taps, positions] gathered once, then one matrix product per group.
+    let columns = try gatherWindows(x, geometry, l)
+    let taps = channels / groups * kernel.reduce(1, *)
+    let positions = geometry.outputExtent.reduce(1, *)
+    let left = try l.reshape(w, [1, groups, w.shape[0] / groups, taps])
+    let right = try l.reshape(columns, [examples, groups, taps, positions])
+    return try addBias(try l.reshape(try l.matmul(left, right), geometry.outputShape), bias, l)
+  }
+
+  /// The windows of all channels: `[N, C, taps, positions]`.
+  private static func gatherWindows(_ x: Value, _ geometry: ConvolutionGeometry, _ l: Lowering) throws -> Value {
+    let table = geometry.windowTable()
+    let plane = geometry.inputExtent.reduce(1, *)
+    let planes = geometry.examples * geometry.inputChannels
+    var index: [Int32] = []
+    index.reserveCapacity(planes * table.count)
+    for p in 0..<planes { for entry in table { index.append(entry < 0 ? -1 : entry + Int32(p * plane)) } }
+    let positions = geometry.outputExtent.reduce(1, *)
+    let shape: Shape = [
+      geometry.examples, geometry.inputChannels, table.count / max(1, positions), positions,
+    ]
+    try l.checkSize(shape)
+    return try l.moved(x, to: shape, index)
+  }
+
+  private static func convTranspose(_ node: OnnxNode, _ l: Lowering) throws -> Value {
+    let (x, w) = (try node.input(0), try node.input(1))
+    let extent = try spatial(x, node)
+    let rank = extent.count
+    let groups = try node.int("group", default: 1)
+    let kernel = try node.ints("kernel_shape") ?? Array(w.shape.dims.dropFirst(2))
+    guard groups > 0, w.rank == x.rank, Array(w.shape.dims[2...]) == kernel, w.shape[0] == x.shape[1],
+      x.shape[1] % groups == 0
+    else {
+      throw node.malformed("weights of shape \(w.shape) in \(groups) groups do not fit an input of shape \(x.shape)")
+    }
+    let outputs = w.shape[1] * groups
+    let extra = try node.ints("output_padding") ?? [Int](repeating: 0, count: rank)
+    guard extra.count == rank, extra.allSatisfy({ $0 >= 0 && $0 < 1 << 24 }) else {
+      throw node.malformed("\(extra) does not fit \(rank) spatial axes", attribute: "output_padding")
+    }
+    // The paddings of the forward convolution whose transpose this is.
+    let mode = try node.string("auto_pad") ?? "NOTSET"
+    var windows = try SlidingWindows(node, kernel: kernel, extent: extent)
+    var target = [Int](repeating: 0, count: rank)
+    let wanted = try node.ints("output_shape").map { Array($0.suffix(rank)) }
+    for axis in 0..<rank {
+      let full = windows.strides[axis] * (extent[axis] - 1) + extra[axis] + windows.span(axis)
+      let same = mode.hasPrefix("SAME") ? extent[axis] * windows.strides[axis] : nil
+      if let size = wanted?[axis] ?? same {
+        guard size > 0, size < 1 << 28 else { throw node.malformed("\(size) is no extent", attribute: "output_shape") }
+        target[axis] = size
+        let total = full - size
+        // The odd element goes to the end for SAME_UPPER, otherwise to the start.
+        windows.before[axis] = mode == "SAME_UPPER" ? total / 2 : total - total / 2
+        windows.after[axis] = total - windows.before[axis]
+      } else {
+        target[axis] = full - windows.before[axis] - windows.after[axis]
+      }
+      guard target[axis] > 0 else { throw node.malformed("its output would be empty") }
+    }
+    let taps = kernel.reduce(1, *)
+    let positions = extent.reduce(1, *)
+    let plane = target.reduce(1, *)
+    let examples = x.shape[0]
+    try l.checkSize(Shape([examples, outputs] + target))
+    try l.checkSize([taps, positions])
+    let geometry = windows.geometry(
+      examples: examples, inputs: outputs, outputs: x.shape[1], groups: groups, extent: target)
+    if let weight = w.weight, geometry.outputExtent == extent {
+      return try addBias(
+        try l.linear(TransposedConvolution(Convolution(weight, geometry)), x), node.optional(2), l)
+    }
+    // Columns are summed where they land; positions outside the output are dropped.
+    let left = try l.reshape(w, [1, groups, x.shape[1] / groups, w.shape[1] * taps])
+    let right = try l.reshape(x, [examples, groups, x.shape[1] / groups, positions])
+    let columns = try l.matmul(try l.transposeMatrix(left), right)
+    let table = landing(extent, windows, target)
+    var index: [Int32] = []
+    for p in 0..<(examples * outputs) {
+      for entry in table { index.append(entry < 0 ? -1 : entry + Int32(p * plane)) }
+    }
+    let shape = Shape([examples, outputs] + target)
+    let flat = try l.reshape(columns, [examples, outputs, taps * positions])
+    let sum = try l.linear(SumMap(flat.shape, to: shape, target: index), flat)
+    return try addBias(sum, node.optional(2), l)
+  }
+
+  /// For every tap and input position (row-major) where it lands in the output of a transposed convolution.
+  private static func landing(_ extent: [Int], _ windows: SlidingWindows, _ target: [Int]) -> [Int32] {
+    let strides = Shape(target).strides
+    var table: [Int] = [0]
+    // Taps vary slowest, then positions; both row-major over the axes.
+    var perAxis: [[[Int]]] = []
+    for axis in extent.indices {
+      perAxis.append(
+        (0..<windows.kernel[axis]).map { tap in
+          (0..<extent[axis]).map { position in
+            let at = position * windows.strides[axis] - windows.before[axis] + tap * windows.dilations[axis]
+            return at >= 0 && at < target[axis] ? at * strides[axis] : -1
+          }
+        })
+    }
+    table = []
+    let kernel = Shape(windows.kernel)
+    let input = Shape(extent)
+    let kernelStrides = kernel.strides
+    let inputStrides = input.strides
+    for tap in 0..<kernel.count {
+      for position in 0..<input.count {
+        var place = 0
+        for axis in extent.indices where place >= 0 {
+          let step = perAxis[axis][tap / kernelStrides[axis] % kernel[axis]][
+            position / inputStrides[axis] % input[axis]]
+          place = step < 0 ? -1 : place + step
+        }
+        table.append(place)
+      }
+    }
+    return table.map { Int32($0) }
+  }
+
+  /// Col2Im: overlapping blocks are summed into an image.
+  private static func columnsToImage(_ node: OnnxNode, _ l: Lowering) throws -> Value {
+    let x = try node.input(0)
+    let target = try l.ints(try node.input(1), "the image shape")
+    let block = try l.ints(try node.input(2), "the block shape")
+    guard x.rank == 3, target.count == block.count, target.allSatisfy({ $0 > 0 && $0 < 1 << 24 }) else {
+      throw node.malformed("blocks \(block) of \(x.shape) do not fit an image \(target)")
+    }
+    let windows = try SlidingWindows(node, kernel: block, extent: target)
+    let extent = windows.outputExtent(target)
+    let taps = block.reduce(1, *)
+    let positions = extent.reduce(1, *)
+    guard x.shape[1] % taps == 0, x.shape[2] == positions else {
+      throw node.malformed("blocks \(block) of \(x.shape) do not fit an image \(target)")
+    }
+    let channels = x.shape[1] / taps
+    let shape = Shape([x.shape[0], channels] + target)
+    try l.checkSize(shape)
+    let table = landing(extent, windows, target)
+    let plane = target.reduce(1, *)
+    let index = (0..<(x.shape[0] * channels)).flatMap { p in
+      table.map { $0 < 0 ? -1 : $0 + Int32(p * plane) }
+    }
+    return try l.linear(SumMap(x.shape, to: shape, target: index), x)
+  }
+
+  /// A depthwise convolution along time that looks only back, with its last inputs carried over.
+  private static func causalConv(_ node: OnnxNode, _ l: Lowering) throws -> [Value] {
+    let (x, w) = (try node.input(0), try node.input(1))
+    guard x.rank == 3, w.rank == 3, w.shape[0] == x.shape[1], w.shape[1] == 1 else {
+      throw node.malformed("weights of shape \(w.shape) do not fit an input of shape \(x.shape)")
+    }
+    let length = w.shape[2]
+    let (batch, channels) = (x.shape[0], x.shape[1])
+    let past = try node.optional(3) ?? l.filled(0, [batch, channels, length - 1], x.type)
+    let whole = try l.concat([past, x], axis: 2)
+    let total = whole.shape[2]
+    var result: Value?
+    // One shifted copy per tap.
+    for tap in 0..<length {
+      let part = try l.slice(whole, axis: 2, (total - x.shape[2] - (length - 1) + tap)..<(total - (length - 1) + tap))
+      let factor = try l.reshape(try l.select(w, axis: 2, tap), [1, channels, 1])
+      let term = try l.mul(part, factor)
+      result = try result.map { try l.add($0, term) } ?? term
+    }
+    guard var y = result else { throw node.malformed("has an empty kernel") }
+    if let bias = node.optional(2) { y = try l.add(y, try l.reshape(bias, [1, channels, 1])) }
+    switch try node.string("activation") ?? "none" {
+    case "none": break
+    case "silu", "swish": y = try l.elementwise(Silu(), y)
+    case let other: throw node.unsupported("'\(other)' is not known", attribute: "activation")
+    }
+    return [y, try l.slice(whole, axis: 2, (total - (length - 1))..<total)]
+  }
+
+  /// A convolution whose taps are shifted by offsets that are known at import; between grid points the input is
+  /// interpolated bilinearly.
+  private static func deformableConv(_ node: OnnxNode, _ l: Lowering) throws -> Value {
+    let (x, w, shifts) = (try node.input(0), try node.input(1), try node.input(2))
+    let extent = try spatial(x, node)
+    guard extent.count == 2 else { throw node.unsupported("only two spatial axes are supported") }
+    let kernel = try node.ints("kernel_shape") ?? Array(w.shape.dims.dropFirst(2))
+    let windows = try SlidingWindows(node, kernel: kernel, extent: extent)
+    let groups = try node.int("group", default: 1)
+    let shiftGroups = try node.int("offset_group", default: 1)
+    let output = windows.outputExtent(extent)
+    let taps = kernel.reduce(1, *)
+    let positions = output.reduce(1, *)
+    let (examples, channels) = (x.shape[0], x.shape[1])
+    guard groups > 0, shiftGroups > 0, channels % groups == 0, channels % shiftGroups == 0,
+      w.shape[0] % groups == 0, w.shape[1] == channels / groups, Array(w.shape.dims[2...]) == kernel,
+      shifts.shape.dims == [examples, shiftGroups * taps * 2] + output
+    else { throw node.malformed("shapes \(x.shape), \(w.shape) and \(shifts.shape) do not fit") }
+    let offset = try l.doubles(shifts, "the offsets")
+    let mask = try node.optional(4).map { try l.doubles($0, "the mask") }
+    let shape: Shape = [examples, channels, taps, positions]
+    try l.checkSize(shape)
+    var rows: [[SparseEntry]] = []
+    for n in 0..<examples {
+      for c in 0..<channels {
+        let g = c / (channels / shiftGroups)
+        for tap in 0..<taps {
+          for p in 0..<positions {
+            let (oy, ox) = (p / output[1], p % output[1])
+            let base = ((n * shiftGroups + g) * taps + tap) * 2
+            let dy = offset[base * positions + p]
+            let dx = offset[(base + 1) * positions + p]
+            let y = Double(oy * windows.strides[0] - windows.before[0] + tap / kernel[1] * windows.dilations[0]) + dy
+            let xx = Double(ox * windows.strides[1] - windows.before[1] + tap % kernel[1] * windows.dilations[1]) + dx
+            let factor = mask?[((n * shiftGroups + g) * taps + tap) * positions + p] ?? 1
+            let plane = (n * channels + c) * extent[0] * extent[1]
+            rows.append(
+              bilinear(y, xx, extent[0], extent[1]).map {
+                SparseEntry(plane + $0.index, $0.coefficient * factor)
+              })
+          }
+        }
+      }
+    }
+    let sampled = try l.linear(SparseMap(x.shape, to: shape, rows: rows, roundings: 8), x)
+    let left = try l.reshape(w, [1, groups, w.shape[0] / groups, channels / groups * taps])
+    let right = try l.reshape(sampled, [examples, groups, channels / groups * taps, positions])
+    let product = try l.reshape(try l.matmul(left, right), Shape([examples, w.shape[0]] + output))
+    return try addBias(product, node.optional(3), l)
+  }
+
+  /// The weights of bilinear interpolation at (y, x); points outside the plane count as zero.
+  static func bilinear(_ y: Double, _ x: Double, _ height: Int, _ width: Int) -> [SparseEntry] {
+    guard y > -1, y < Double(height), x > -1, x < Double(width) else { return [] }
+    let (top, left) = (y.rounded(.down), x.rounded(.down))
+    var entries: [SparseEntry] = []
+    for (row, wy) in [(Int(top), 1 - (y - top)), (Int(top) + 1, y - top)] where row >= 0 && row < height {
+      for (column, wx) in [(Int(left), 1 - (x - left)), (Int(left) + 1, x - left)]
+      where column >= 0 && column < width && wx * wy != 0 {
+        entries.append(SparseEntry(row * width + column, wy * wx))
+      }
+    }
+    return entries
+  }
+}
