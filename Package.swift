@@ -44,7 +44,7 @@ let package = Package(
     .target(name: "FileFormats", dependencies: ["CZlib", "CHDF5"]),
     .target(
       name: "Importers",
-      dependencies: ["IR", "Operators", "Tensors", "OnnxFormat", "FileFormats", "Language"]),
+      dependencies: ["IR", "Operators", "Domains", "Tensors", "OnnxFormat", "FileFormats", "Language"]),
     .target(name: "Specifications", dependencies: ["Rigor", "FileFormats"]),
 
     // Meanings of the kinds, and analyses.

@@ -115,15 +115,20 @@ final class OnnxNode {
     try find(name, .ints, "a list of integers", { !$0.ints.isEmpty }).map { $0.ints.map { Int($0) } }
   }
 
+  /// A number, read as the shortest decimal that rounds to the stored float32: an epsilon written as 1e-5 is 1e-5 in
+  /// the real-valued network, as in the framework it came from, and still the stored float32 in a deployed run.
   func float(_ name: String) throws(FileError) -> Double? {
     guard let attribute = try find(name, .float, "a number", { $0.hasF }) else { return nil }
     if attribute.f.isNaN { throw malformed("is not a number", attribute: name) }
-    return Double(attribute.f)
+    return Self.decimal(attribute.f)
   }
+
+  static func decimal(_ number: Float) -> Double { Double(number.description) ?? Double(number) }
+
   func float(_ name: String, default value: Double) throws(FileError) -> Double { try float(name) ?? value }
 
   func floats(_ name: String) throws(FileError) -> [Double]? {
-    try find(name, .floats, "a list of numbers", { !$0.floats.isEmpty }).map { $0.floats.map { Double($0) } }
+    try find(name, .floats, "a list of numbers", { !$0.floats.isEmpty }).map { $0.floats.map(Self.decimal) }
   }
 
   func string(_ name: String) throws(FileError) -> String? {

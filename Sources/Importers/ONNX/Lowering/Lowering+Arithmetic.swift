@@ -161,6 +161,7 @@ extension Lowering {
   func extremum(_ extremum: Selection.Extremum, _ operands: [Value]) throws -> Value {
     if operands.count == 1 { return operands[0] }
     let shape = try commonShape(operands.map(\.shape))
+    if let clipped = try clip(extremum, operands, to: shape) { return clipped }
     if shape.count == 0 { return try filled(0, shape, operands[0].type) }
     var tables: [[Int32]] = []
     var offset: Int32 = 0
@@ -177,6 +178,26 @@ extension Lowering {
         candidates: candidates), operands)
   }
 
+  /// The maximum of one variable and numbers as a function of every element; nil if it is something else.
+  private func clip(_ extremum: Selection.Extremum, _ operands: [Value], to shape: Shape) throws -> Value? {
+    let variable = operands.filter { !$0.isConstant }
+    guard variable.count == 1, variable[0].type.isFloatingPoint else { return nil }
+    var numbers: [Double] = []
+    for operand in operands {
+      guard let elements = operand.elements else { continue }
+      guard let first = elements.first, elements.allSatisfy({ $0 == first }), !first.isNaN else { return nil }
+      numbers.append(first)
+    }
+    let x = try broadcast(variable[0], to: shape)
+    switch extremum {
+    case .maximum:
+      let bound = numbers.max() ?? -.infinity
+      return try elementwise(bound == 0 ? Relu() : Operators.Clip(bound, .infinity), x)
+    case .minimum:
+      return try elementwise(Operators.Clip(-.infinity, numbers.min() ?? .infinity), x)
+    }
+  }
+
   // MARK: Conditions
 
   func compare(_ function: PointwiseDiscrete.Function, _ a: Value, _ b: Value) throws -> Value {
@@ -184,8 +205,7 @@ extension Lowering {
   }
 
   func not(_ x: Value) throws -> Value {
-    let one = Weight(Tensor(repeating: 1, x.shape))
-    return try linear(Diagonal.scale(-1, x.shape), x, bias: one, type: .bool)
+    try elementwise(Not(), x, type: .bool)
   }
 
   /// `a` where the condition holds, else `b`. A constant condition moves data only.
@@ -212,8 +232,8 @@ extension Lowering {
   /// The same number in another type: truncation towards zero from floating point to integers.
   func cast(_ x: Value, to type: ElementType) throws -> Value {
     if x.type == type { return x }
-    if type == .bool { return try compare(.notEqual, x, Value(scalar: 0, x.type)) }
-    if x.type.isFloatingPoint && !type.isFloatingPoint { return try elementwise(truncation, x, type: type) }
+    if type == .bool { return try elementwise(NonZero(), x, type: .bool) }
+    if x.type.isFloatingPoint && !type.isFloatingPoint { return try elementwise(Truncate(), x, type: type) }
     if let weight = x.weight, type.isFloatingPoint { return Value(rounded(weight, to: type), type) }
     return try linear(Reshape.identity(x.shape), x, type: type)
   }
@@ -224,14 +244,14 @@ extension Lowering {
     switch type {
     case .float16: round = { Double(Float16($0)) }
     case .float32: round = { Double(Float($0)) }
-    case .bfloat16: round = { Double(bfloat16(Float($0))) }
+    case .bfloat16: round = { Double(Self.bfloat16(Float($0))) }
     default: return weight
     }
     if weight.values.elements.allSatisfy({ round($0) == $0 || $0.isNaN }) { return weight }
     return Weight(weight.values.map(round))
   }
 
-  private func bfloat16(_ x: Float) -> Float {
+  private static func bfloat16(_ x: Float) -> Float {
     guard x.isFinite else { return x }
     let bits = x.bitPattern
     return Float(bitPattern: (bits &+ 0x7fff &+ ((bits >> 16) & 1)) & 0xffff_0000)

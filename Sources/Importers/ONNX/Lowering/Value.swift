@@ -2,8 +2,8 @@ import IR
 import Tensors
 
 /// A value while a file is imported: a constant, or a node of the graph that is being built.
-struct Value {
-  enum Content {
+struct Value: Sendable {
+  enum Content: Sendable {
     /// Known at import. The weight's shape is the value's.
     case constant(Weight)
     case node(NodeID)

@@ -15,12 +15,12 @@ extension OnnxOperators {
         return [try l.elementwise(Elu.celu(alpha: alpha), try node.input(0))]
       },
       "Selu": { node, l in
-        let alpha = try node.float("alpha", default: Double(Float(1.67326319217681884765625)))
-        let gamma = try node.float("gamma", default: Double(Float(1.05070102214813232421875)))
+        let alpha = try node.float("alpha", default: 1.67326319217681884765625)
+        let gamma = try node.float("gamma", default: 1.05070102214813232421875)
         return [try l.elementwise(Elu.selu(alpha: alpha, gamma: gamma), try node.input(0))]
       },
       "LeakyRelu": { node, l in
-        let slope = try node.float("alpha", default: Double(Float(0.01)))
+        let slope = try node.float("alpha", default: 0.01)
         return [try l.elementwise(Relu(negativeSlope: slope), try node.input(0))]
       },
       "PRelu": { node, l in [try prelu(try node.input(0), try node.input(1), l)] },
@@ -29,13 +29,14 @@ extension OnnxOperators {
         return [try l.elementwise(ThresholdedRelu(alpha: alpha), try node.input(0))]
       },
       "HardSigmoid": { node, l in
-        let alpha = try node.float("alpha", default: Double(Float(0.2)))
+        let alpha = try node.float("alpha", default: 0.2)
         let beta = try node.float("beta", default: 0.5)
-        return [try l.elementwise(HardSigmoid(alpha: alpha, beta: beta), try node.input(0))]
+        return [try hardSigmoid(try node.input(0), alpha, beta, l)]
       },
       "Shrink": { node, l in
         let bias = try node.float("bias", default: 0)
         let lambda = try node.float("lambd", default: 0.5)
+        guard lambda >= 0 else { throw node.unsupported("negative thresholds are not supported", attribute: "lambd") }
         return [try l.elementwise(Shrink(lambda: lambda, bias: bias), try node.input(0))]
       },
       "Gelu": { node, l in
@@ -77,18 +78,12 @@ extension OnnxOperators {
         return [x, mask]
       },
       "Clip": { node, l in [try clip(node, l)] },
-      "IsNaN": { node, l in
-        let x = try node.input(0)
-        return [try l.discrete(SpecialValueTest(.isNaN, x.shape), [x], type: .bool)]
-      },
+      "IsNaN": { node, l in [try l.elementwise(IsNaN(), try node.input(0), type: .bool)] },
       "IsInf": { node, l in
-        let x = try node.input(0)
         let positive = try node.bool("detect_positive", default: true)
         let negative = try node.bool("detect_negative", default: true)
-        if !positive && !negative { return [try l.filled(0, x.shape, .bool)] }
-        let test: SpecialValueTest.Test =
-          positive && negative ? .isInfinity : positive ? .isPositiveInfinity : .isNegativeInfinity
-        return [try l.discrete(SpecialValueTest(test, x.shape), [x], type: .bool)]
+        let f = IsInf(detectsNegative: negative, detectsPositive: positive)
+        return [try l.elementwise(f, try node.input(0), type: .bool)]
       },
       "Neg": { node, l in [try l.negate(try node.input(0))] },
       "Reciprocal": { node, l in [try l.reciprocal(try node.input(0))] },
@@ -105,6 +100,12 @@ extension OnnxOperators {
     }
     return table
   }()
+
+  /// max(0, min(1, alpha x + beta)).
+  static func hardSigmoid(_ x: Value, _ alpha: Double, _ beta: Double, _ l: Lowering) throws -> Value {
+    if alpha > 0 { return try l.elementwise(HardSigmoid(alpha: alpha, beta: beta), x) }
+    return try l.elementwise(Operators.Clip(0, 1), try l.add(try l.scale(x, alpha), beta))
+  }
 
   static func swish(_ x: Value, _ alpha: Double, _ l: Lowering) throws -> Value {
     try l.elementwise(Silu(alpha: alpha), x)

@@ -101,7 +101,7 @@ extension OnnxOperators {
     guard let exponents = exponent.elements, let first = exponents.first, x.type.isFloatingPoint else {
       let result = try l.pointwise(.power, x, exponent, type: x.type)
       if x.type.isFloatingPoint { return result }
-      return try l.elementwise(l.truncation, result)
+      return try l.elementwise(Truncate(), result)
     }
     if exponents.allSatisfy({ $0 == first }) { return try l.power(try l.broadcast(x, to: shape), first) }
     if x.isConstant { return try l.pointwise(.power, x, exponent, type: x.type) }

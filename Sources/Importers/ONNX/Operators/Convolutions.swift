@@ -43,6 +43,15 @@ extension OnnxOperators {
     }
     let geometry = windows.geometry(
       examples: examples, inputs: channels, outputs: w.shape[0], groups: groups, extent: extent)
+    return try convolve(x, w, bias, geometry, l)
+  }
+
+  /// The convolution of an input of `geometry.inputShape` with weights and an optional bias per channel.
+  private static func convolve(
+    _ x: Value, _ w: Value, _ bias: Value?, _ geometry: ConvolutionGeometry, _ l: Lowering
+  ) throws -> Value {
+    let kernel = geometry.kernel
+    let (groups, outputs) = (geometry.groups, geometry.outputChannels)
     try l.checkSize(geometry.outputShape)
     try l.checkSize(Shape([kernel.reduce(1, *)] + geometry.outputExtent))
     if geometry.outputShape.count == 0 { return try l.filled(0, geometry.outputShape, x.type) }
@@ -50,20 +59,18 @@ extension OnnxOperators {
       let map = Convolution(weight, geometry)
       if let constant = bias?.weight {
         // One node: the bias of a channel stands at all its positions.
-        let spread = constant.values.reshaped([w.shape[0], 1])
-        let table = Shape([1, w.shape[0]] + geometry.outputExtent.map { _ in 1 }).broadcastIndices(
-          to: geometry.outputShape)
-        let full = Tensor(geometry.outputShape, table.map { spread[flat: Int($0)] })
+        let table = Shape([1, outputs] + kernel.map { _ in 1 }).broadcastIndices(to: geometry.outputShape)
+        let full = Tensor(geometry.outputShape, table.map { constant.values[flat: Int($0)] })
         return try l.linear(map, x, bias: Weight(full))
       }
       return try addBias(try l.linear(map, x), bias, l)
     }
     // [N, G, C/G, taps, positions] gathered once, then one matrix product per group.
     let columns = try gatherWindows(x, geometry, l)
-    let taps = channels / groups * kernel.reduce(1, *)
+    let taps = geometry.inputChannels / groups * kernel.reduce(1, *)
     let positions = geometry.outputExtent.reduce(1, *)
-    let left = try l.reshape(w, [1, groups, w.shape[0] / groups, taps])
-    let right = try l.reshape(columns, [examples, groups, taps, positions])
+    let left = try l.reshape(w, [1, groups, outputs / groups, taps])
+    let right = try l.reshape(columns, [geometry.examples, groups, taps, positions])
     return try addBias(try l.reshape(try l.matmul(left, right), geometry.outputShape), bias, l)
   }
 
@@ -110,10 +117,11 @@ extension OnnxOperators {
       if let size = wanted?[axis] ?? same {
         guard size > 0, size < 1 << 28 else { throw node.malformed("\(size) is no extent", attribute: "output_shape") }
         target[axis] = size
-        let total = full - size
-        // The odd element goes to the end for SAME_UPPER, otherwise to the start.
+        // The odd element goes to the end for SAME_UPPER, otherwise to the start; missing elements are zeros at the
+        // end.
+        let total = max(0, full - size)
         windows.before[axis] = mode == "SAME_UPPER" ? total / 2 : total - total / 2
-        windows.after[axis] = total - windows.before[axis]
+        windows.after[axis] = full - size - windows.before[axis]
       } else {
         target[axis] = full - windows.before[axis] - windows.after[axis]
       }
@@ -217,16 +225,10 @@ extension OnnxOperators {
     let past = try node.optional(3) ?? l.filled(0, [batch, channels, length - 1], x.type)
     let whole = try l.concat([past, x], axis: 2)
     let total = whole.shape[2]
-    var result: Value?
-    // One shifted copy per tap.
-    for tap in 0..<length {
-      let part = try l.slice(whole, axis: 2, (total - x.shape[2] - (length - 1) + tap)..<(total - (length - 1) + tap))
-      let factor = try l.reshape(try l.select(w, axis: 2, tap), [1, channels, 1])
-      let term = try l.mul(part, factor)
-      result = try result.map { try l.add($0, term) } ?? term
-    }
-    guard var y = result else { throw node.malformed("has an empty kernel") }
-    if let bias = node.optional(2) { y = try l.add(y, try l.reshape(bias, [1, channels, 1])) }
+    let geometry = ConvolutionGeometry(
+      examples: batch, inputChannels: channels, outputChannels: channels, groups: channels,
+      inputExtent: [total], kernel: [length], strides: [1], dilations: [1], padsBefore: [0], padsAfter: [0])
+    var y = try convolve(whole, w, node.optional(2), geometry, l)
     switch try node.string("activation") ?? "none" {
     case "none": break
     case "silu", "swish": y = try l.elementwise(Silu(), y)

@@ -25,7 +25,7 @@ extension OnnxOperators {
       let (x, indices) = (try node.input(0), try node.input(1))
       let axis = try l.axis(try node.int("axis", default: 0), x.rank, node)
       return [
-        try lookup(x, indices, RuntimeGather.gather(data: x.shape, indices: indices.shape, axis: axis), l)
+        try l.gather(x, indices, RuntimeGather.gather(data: x.shape, indices: indices.shape, axis: axis))
       ]
     },
     "GatherElements": { node, l in
@@ -33,7 +33,7 @@ extension OnnxOperators {
       let axis = try l.axis(try node.int("axis", default: 0), x.rank, node)
       try checkWithin(indices.shape, x.shape, except: axis, node)
       return [
-        try lookup(x, indices, RuntimeGather.elements(data: x.shape, indices: indices.shape, axis: axis), l)
+        try l.gather(x, indices, RuntimeGather.elements(data: x.shape, indices: indices.shape, axis: axis))
       ]
     },
     "GatherND": { node, l in
@@ -43,7 +43,7 @@ extension OnnxOperators {
         batch + components <= x.rank, indices.shape.dims[..<batch] == x.shape.dims[..<batch]
       else { throw node.malformed("indices of shape \(indices.shape) do not fit \(x.shape)") }
       let f = RuntimeGather.coordinates(data: x.shape, indices: indices.shape, batch: batch)
-      return [try lookup(x, indices, f, l)]
+      return [try l.gather(x, indices, f)]
     },
     "ScatterElements": { node, l in [try scatterElements(node, l)] },
     "Scatter": { node, l in [try scatterElements(node, l)] },
@@ -78,12 +78,6 @@ extension OnnxOperators {
     guard indices.rank == data.rank,
       indices.dims.indices.allSatisfy({ $0 == axis || indices[$0] <= data[$0] })
     else { throw node.malformed("indices of shape \(indices) do not fit data of shape \(data)") }
-  }
-
-  /// A look-up; with constant indices a copy. Where only the indices vary and the data is constant, it stays discrete.
-  private static func lookup(_ x: Value, _ indices: Value, _ f: RuntimeGather, _ l: Lowering) throws -> Value {
-    guard let fixed = indices.weight else { return try l.discrete(f, [x, indices], type: x.type) }
-    return try l.moved(x, to: f.outputShape, try f.table(for: fixed.values))
   }
 
   private static func scatterElements(_ node: OnnxNode, _ l: Lowering) throws -> Value {
@@ -191,6 +185,12 @@ extension OnnxOperators {
 }
 
 extension Lowering {
+  /// A look-up; with constant indices a copy.
+  func gather(_ x: Value, _ indices: Value, _ f: RuntimeGather) throws -> Value {
+    guard let fixed = indices.weight else { return try discrete(f, [x, indices], type: x.type) }
+    return try moved(x, to: f.outputShape, try f.table(for: fixed.values))
+  }
+
   /// A scatter. With constant indices replacing is a copy, adding a sum, and the extrema are selections.
   func scatter(_ f: RuntimeScatter, _ x: Value, _ indices: Value, _ updates: Value) throws -> Value {
     guard let fixed = indices.weight, f.reduction != .mul else {

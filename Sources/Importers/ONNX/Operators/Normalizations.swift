@@ -8,14 +8,14 @@ extension OnnxOperators {
     "BatchNormalization": { node, l in try batchNormalization(node, l) },
     "InstanceNormalization": { node, l in
       let x = try node.input(0)
-      let epsilon = try node.float("epsilon", default: Double(Float(1e-5)))
+      let epsilon = try node.float("epsilon", default: 1e-5)
       guard x.rank >= 3 else { throw node.malformed("needs spatial axes, its input has shape \(x.shape)") }
       let normal = try l.normalize(x, axes: Set(2..<x.rank), epsilon: epsilon)
       return [try perChannel(normal, try node.input(1), try node.input(2), node, l)]
     },
     "GroupNormalization": { node, l in
       let x = try node.input(0)
-      let epsilon = try node.float("epsilon", default: Double(Float(1e-5)))
+      let epsilon = try node.float("epsilon", default: 1e-5)
       let groups = try node.require("num_groups", try node.int("num_groups"))
       node.ignore("stash_type")
       guard x.rank >= 2, groups > 0, x.shape[1] % groups == 0 else {
@@ -34,7 +34,7 @@ extension OnnxOperators {
     "LayerNormalization": { node, l in
       let x = try node.input(0)
       let axis = try l.axis(try node.int("axis", default: -1), x.rank, node)
-      let epsilon = try node.float("epsilon", default: Double(Float(1e-5)))
+      let epsilon = try node.float("epsilon", default: 1e-5)
       node.ignore("stash_type")
       let axes = Set(axis..<x.rank)
       let scaled = try l.layerNormalization(
@@ -47,7 +47,7 @@ extension OnnxOperators {
     "RMSNormalization": { node, l in
       let x = try node.input(0)
       let axis = try l.axis(try node.int("axis", default: -1), x.rank, node)
-      let epsilon = try node.float("epsilon", default: Double(Float(1e-5)))
+      let epsilon = try node.float("epsilon", default: 1e-5)
       node.ignore("stash_type")
       let normal = try l.rootMeanSquare(x, axes: Set(axis..<x.rank), epsilon: epsilon)
       return [try l.mul(normal, try node.input(1))]
@@ -79,7 +79,7 @@ extension OnnxOperators {
     "LRN": { node, l in
       let x = try node.input(0)
       let size = try node.require("size", try node.int("size"))
-      let alpha = try node.float("alpha", default: Double(Float(1e-4)))
+      let alpha = try node.float("alpha", default: 1e-4)
       let beta = try node.float("beta", default: 0.75)
       let bias = try node.float("bias", default: 1)
       guard x.rank >= 2, size > 0 else { throw node.malformed("\(size) is no window", attribute: "size") }
@@ -110,8 +110,8 @@ extension OnnxOperators {
   /// averages are further outputs.
   private static func batchNormalization(_ node: OnnxNode, _ l: Lowering) throws -> [Value] {
     let x = try node.input(0)
-    let epsilon = try node.float("epsilon", default: Double(Float(1e-5)))
-    let momentum = try node.float("momentum", default: Double(Float(0.9)))
+    let epsilon = try node.float("epsilon", default: 1e-5)
+    let momentum = try node.float("momentum", default: 0.9)
     let training = try node.bool("training_mode", default: false)
     if node.version < 9, try node.int("spatial", default: 1) != 1 {
       throw node.unsupported("statistics per position are not supported", attribute: "spatial")

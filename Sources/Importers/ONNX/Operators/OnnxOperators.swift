@@ -22,8 +22,6 @@ enum OnnxOperators {
     table.merge(family) { _, new in new }
   }
 
-  private static let previewTable: [String: Lower] = optimizers
-
   /// The names of the default domain's operators that can be lowered.
   static var supported: [String] { (Array(table.keys) + Array(controlFlow.keys)).sorted() }
 
@@ -32,12 +30,11 @@ enum OnnxOperators {
   {
     do {
       let results: [Value]
-      if domain.isEmpty || domain == "ai.onnx.preview", let lower = table[node.op] {
+      let isKnown = domain.isEmpty || domain == "ai.onnx.preview" || domain == "ai.onnx.ml"
+      if isKnown, let lower = table[node.op] {
         results = try lower(node, session.lowering)
-      } else if domain.isEmpty || domain == "ai.onnx.preview", let lower = controlFlow[node.op] {
+      } else if isKnown, let lower = controlFlow[node.op] {
         results = try lower(node, session, scope)
-      } else if domain == "ai.onnx.preview.training", let lower = previewTable[node.op] {
-        results = try lower(node, session.lowering)
       } else {
         throw node.unsupported(refusals[node.op] ?? "the operator is not supported")
       }

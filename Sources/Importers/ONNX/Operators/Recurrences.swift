@@ -121,6 +121,7 @@ extension OnnxOperators {
     }
     let functions = try activationFunctions(node, l, defaults, directions)
     let clip = try node.float("clip")
+    if let clip, clip <= 0 { throw node.malformed("\(clip) is no bound", attribute: "clip") }
     let option = try node.bool(gates == 3 ? "linear_before_reset" : "input_forget", default: false)
     func initial(_ index: Int) throws -> Value {
       guard let value = node.optional(index) else { return try l.filled(0, [directions, batch, hidden], x.type) }
@@ -201,10 +202,12 @@ extension OnnxOperators {
       case "relu": f = Relu()
       case "softsign": f = Softsign()
       case "softplus": f = Softplus()
-      case "leakyrelu": f = Relu(negativeSlope: alpha(Double(Float(0.01))))
+      case "leakyrelu": f = Relu(negativeSlope: alpha(0.01))
       case "thresholdedrelu": f = ThresholdedRelu(alpha: alpha(1))
       case "elu": f = Elu.elu(alpha: alpha(1))
-      case "hardsigmoid": f = HardSigmoid(alpha: alpha(Double(Float(0.2))), beta: beta(0.5))
+      case "hardsigmoid":
+        let (a, b) = (alpha(0.2), beta(0.5))
+        return { try hardSigmoid($0, a, b, l) }
       case "affine":
         let (a, b) = (alpha(1), beta(0))
         return { try l.add(try l.scale($0, a), b) }

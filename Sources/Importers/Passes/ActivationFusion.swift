@@ -1,0 +1,165 @@
+import IR
+import Operators
+import Tensors
+
+/// Recognises activation functions that exporters write out in parts, such as `0.5 x (1 + erf(x / sqrt 2))`.
+///
+/// One function of every element has its own relaxation; its parts multiply, and products of the same variable relax
+/// loosely. Constants are compared as float32: what rounds to the float32 nearest to sqrt 2 is read as sqrt 2.
+public struct ActivationFusion {
+  private let graph: Graph
+
+  private init(_ graph: Graph) { self.graph = graph }
+
+  /// The graph with written-out Gelu, Silu, Mish, HardSwish, Softplus and cubes replaced by the functions.
+  public static func apply(to graph: Graph) -> Graph {
+    let fusion = ActivationFusion(graph)
+    var nodes = graph.nodes
+    var changed = false
+    for node in graph.nodes {
+      guard node.elementType.isFloatingPoint, let (f, x) = fusion.function(at: node),
+        graph[x].shape == node.shape, graph[x].elementType == node.elementType
+      else { continue }
+      nodes[node.id] = Node(
+        id: node.id, name: node.name, origin: node.origin, operation: .elementwise(f), inputs: [x],
+        shape: node.shape, elementType: node.elementType)
+      changed = true
+    }
+    if !changed { return graph }
+    return Graph(nodes: nodes, inputs: graph.inputs, outputs: graph.outputs).prunedToOutputs()
+  }
+
+  /// The function that a node computes of one earlier node.
+  private func function(at node: Node) -> (any ElementwiseFunction, NodeID)? {
+    if case .elementwise(let f) = node.operation, f is Log { return softplus(node.inputs[0]) }
+    let isScaled = scaled(node.id) != nil
+    guard isScaled || isProduct(node) else { return nil }
+    let (scale, factors) = self.factors(node.id, depth: 4)
+    guard factors.count == 2 else { return cube(scale, factors) }
+    for (x, other) in [(factors[0], factors[1]), (factors[1], factors[0])] {
+      if close(scale, 0.5), let f = gelu(x, other) { return (f, x) }
+      if close(scale, 1), let f = gated(x, other) { return (f, x) }
+      if close(scale * 6, 1), isClippedShift(other, of: x) { return (HardSwish(), x) }
+    }
+    return cube(scale, factors)
+  }
+
+  // MARK: Functions
+
+  /// For `other` = 1 + erf(x / sqrt 2), or the same with tanh.
+  private func gelu(_ x: NodeID, _ other: NodeID) -> (any ElementwiseFunction)? {
+    guard let (inner, one) = shifted(other), one == 1, case .elementwise(let f) = graph[inner].operation else {
+      return nil
+    }
+    let argument = graph[inner].inputs[0]
+    if f is Erf, let (base, factor) = scaled(argument), base == x, close(factor, 0.5.squareRoot()) { return Gelu() }
+    if f is Tanh, isTanhPolynomial(argument, of: x) { return GeluTanh() }
+    return nil
+  }
+
+  /// sqrt(2 / pi) (x + 0.044715 x^3).
+  private func isTanhPolynomial(_ id: NodeID, of x: NodeID) -> Bool {
+    guard let (sum, factor) = scaled(id), close(factor, (2 / Double.pi).squareRoot()),
+      case .affine(let affine) = graph[sum].operation, affine.bias == nil, affine.maps.count == 2,
+      affine.maps.allSatisfy({ isIdentity($0) })
+    else { return false }
+    let terms = graph[sum].inputs
+    guard let place = terms.firstIndex(of: x) else { return false }
+    guard let (power, coefficient) = scaled(terms[1 - place]), close(coefficient, 0.044715) else { return false }
+    if case .elementwise(let f) = graph[power].operation, let pow = f as? Pow {
+      return pow.exponent == 3 && graph[power].inputs[0] == x
+    }
+    return cube(1, factors(power, depth: 4).factors)?.1 == x
+  }
+
+  private func gated(_ x: NodeID, _ other: NodeID) -> (any ElementwiseFunction)? {
+    guard case .elementwise(let f) = graph[other].operation else { return nil }
+    let argument = graph[other].inputs[0]
+    if f is Sigmoid {
+      if argument == x { return Silu() }
+      if let (base, factor) = scaled(argument), base == x, factor > 0 { return Silu(alpha: factor) }
+    }
+    if f is Tanh, case .elementwise(let inner) = graph[argument].operation, inner is Softplus,
+      graph[argument].inputs[0] == x
+    {
+      return Mish()
+    }
+    if let hard = f as? HardSigmoid, argument == x, close(hard.slope * 6, 1), hard.offset == 0.5 {
+      return HardSwish()
+    }
+    return nil
+  }
+
+  /// clip(x + 3, 0, 6).
+  private func isClippedShift(_ id: NodeID, of x: NodeID) -> Bool {
+    guard case .elementwise(let f) = graph[id].operation, let clip = f as? Clip, clip.minimum == 0,
+      clip.maximum == 6, let (base, amount) = shifted(graph[id].inputs[0])
+    else { return false }
+    return base == x && amount == 3
+  }
+
+  /// log(exp(x) + 1).
+  private func softplus(_ id: NodeID) -> (any ElementwiseFunction, NodeID)? {
+    guard let (inner, one) = shifted(id), one == 1, case .elementwise(let f) = graph[inner].operation, f is Exp
+    else { return nil }
+    return (Softplus(), graph[inner].inputs[0])
+  }
+
+  /// x * x * x, whose square the importer has already made one node.
+  private func cube(_ scale: Double, _ factors: [NodeID]) -> (any ElementwiseFunction, NodeID)? {
+    guard scale == 1, factors.count == 2 else { return nil }
+    for (x, other) in [(factors[0], factors[1]), (factors[1], factors[0])] {
+      if case .elementwise(let f) = graph[other].operation, f is Square, graph[other].inputs[0] == x {
+        return (Pow(3), x)
+      }
+    }
+    return nil
+  }
+
+  // MARK: Parts
+
+  private func close(_ a: Double, _ b: Double) -> Bool { (a - b).magnitude <= 1.2e-7 * b.magnitude }
+
+  private func isProduct(_ node: Node) -> Bool {
+    if case .product(let form) = node.operation, form is Multiply { return true }
+    return false
+  }
+
+  /// A node as a number times elementwise factors.
+  private func factors(_ id: NodeID, depth: Int) -> (scale: Double, factors: [NodeID]) {
+    if depth > 0, let (base, factor) = scaled(id) {
+      let inner = factors(base, depth: depth - 1)
+      return (factor * inner.scale, inner.factors)
+    }
+    if depth > 0, isProduct(graph[id]) {
+      let left = factors(graph[id].inputs[0], depth: depth - 1)
+      let right = factors(graph[id].inputs[1], depth: depth - 1)
+      return (left.scale * right.scale, left.factors + right.factors)
+    }
+    return (1, [id])
+  }
+
+  private func isIdentity(_ map: any LinearMap) -> Bool { map is Reshape && map.inputShape == map.outputShape }
+
+  /// A node that is one number times another node.
+  private func scaled(_ id: NodeID) -> (base: NodeID, factor: Double)? {
+    guard case .affine(let affine) = graph[id].operation, affine.bias == nil, affine.maps.count == 1,
+      let diagonal = affine.maps[0] as? Diagonal, let factor = diagonal.weights.first.flatMap(uniform)
+    else { return nil }
+    return (graph[id].inputs[0], factor)
+  }
+
+  /// A node that is another node plus one number.
+  private func shifted(_ id: NodeID) -> (base: NodeID, amount: Double)? {
+    guard case .affine(let affine) = graph[id].operation, affine.maps.count == 1, isIdentity(affine.maps[0]),
+      let amount = affine.bias.flatMap(uniform)
+    else { return nil }
+    return (graph[id].inputs[0], amount)
+  }
+
+  /// The one value that all elements of a constant have.
+  private func uniform(_ weight: Weight) -> Double? {
+    guard let first = weight.values.elements.first else { return nil }
+    return weight.values.elements.allSatisfy { $0 == first } ? first : nil
+  }
+}
