@@ -8,7 +8,9 @@ public enum Importer {
   ///
   /// - Throws: `FileError` for files that cannot be read or are wrong, `UnsupportedOperator` for what the toolkit does
   ///   not know.
-  public static func load(_ path: String, _ options: ImportOptions = ImportOptions()) throws -> ImportedNetwork {
+  public static func load(_ path: String, _ options: ImportOptions = ImportOptions()) throws
+    -> ImportedNetwork
+  {
     var name = path.lowercased()
     if name.hasSuffix(".gz") { name.removeLast(3) }
     if name.hasSuffix(".nnet") { return try NNetImporter.load(path: path, options: options) }

@@ -98,7 +98,8 @@ final class OnnxSession {
     }
     self.functions = functions
     let stored = model.graph.initializer.reduce(0) { total, proto in
-      total + max(proto.rawData.count / 4, proto.floatData.count, proto.doubleData.count, proto.int64Data.count)
+      total
+        + max(proto.rawData.count / 4, proto.floatData.count, proto.doubleData.count, proto.int64Data.count)
     }
     lowering = Lowering(file: path, storedElements: stored)
   }
@@ -139,7 +140,8 @@ final class OnnxSession {
       }
       guard value.isTensor else {
         throw UnsupportedOperator(
-          node: output.name, operatorName: "output", reason: "outputs that are no tensors of numbers are not supported"
+          node: output.name, operatorName: "output",
+          reason: "outputs that are no tensors of numbers are not supported"
         )
       }
       outputs.append((output.name, value))
@@ -150,7 +152,8 @@ final class OnnxSession {
     }
     let opset = opsets[""].map { "opset \($0), " } ?? ""
     return ImportedNetwork(
-      graph: ActivationFusion.apply(to: named(lowering.builder.build()).prunedToOutputs()), file: file.tensors.file,
+      graph: ActivationFusion.apply(to: named(lowering.builder.build()).prunedToOutputs()),
+      file: file.tensors.file,
       format: "ONNX, \(opset)IR \(model.irVersion)", operatorCounts: operatorCounts,
       boundInputs: graph.input.map(\.name).filter { bound.contains($0) })
   }

@@ -107,7 +107,9 @@ final class OnnxNode {
 
   func bool(_ name: String, default value: Bool) throws(FileError) -> Bool {
     guard let number = try int(name) else { return value }
-    guard number == 0 || number == 1 else { throw malformed("should be 0 or 1, not \(number)", attribute: name) }
+    guard number == 0 || number == 1 else {
+      throw malformed("should be 0 or 1, not \(number)", attribute: name)
+    }
     return number == 1
   }
 

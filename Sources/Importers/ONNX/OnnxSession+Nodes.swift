@@ -21,7 +21,8 @@ extension OnnxSession {
           indices.append(index)
         } else if scope.find(name) == nil {
           throw malformed(
-            "node '\(OnnxNode.label(node))' (\(node.opType))", "needs tensor '\(name)', which nothing computes")
+            "node '\(OnnxNode.label(node))' (\(node.opType))",
+            "needs tensor '\(name)', which nothing computes")
         }
       }
       return indices
@@ -168,7 +169,9 @@ extension OnnxSession {
     let body = function.node.map { Self.substituting(given, in: $0) }
     try lower(body, in: scope, outputs: function.output)
     return try function.output.map { name in
-      guard let value = scope.find(name) else { throw malformed(place, "the function does not compute '\(name)'") }
+      guard let value = scope.find(name) else {
+        throw malformed(place, "the function does not compute '\(name)'")
+      }
       return value
     }
   }
@@ -210,7 +213,9 @@ extension OnnxSession {
     lowering.builder.origin = node.op
     lowering.builder.scope = node.label + "/"
     return try names.map { name in
-      guard let value = inner.find(name) else { throw node.malformed("the subgraph does not compute '\(name)'") }
+      guard let value = inner.find(name) else {
+        throw node.malformed("the subgraph does not compute '\(name)'")
+      }
       return value
     }
   }

@@ -48,11 +48,14 @@ public struct ActivationFusion {
 
   /// For `other` = 1 + erf(x / sqrt 2), or the same with tanh.
   private func gelu(_ x: NodeID, _ other: NodeID) -> (any ElementwiseFunction)? {
-    guard let (inner, one) = shifted(other), one == 1, case .elementwise(let f) = graph[inner].operation else {
+    guard let (inner, one) = shifted(other), one == 1, case .elementwise(let f) = graph[inner].operation
+    else {
       return nil
     }
     let argument = graph[inner].inputs[0]
-    if f is Erf, let (base, factor) = scaled(argument), base == x, close(factor, 0.5.squareRoot()) { return Gelu() }
+    if f is Erf, let (base, factor) = scaled(argument), base == x, close(factor, 0.5.squareRoot()) {
+      return Gelu()
+    }
     if f is Tanh, isTanhPolynomial(argument, of: x) { return GeluTanh() }
     return nil
   }
@@ -65,7 +68,9 @@ public struct ActivationFusion {
     else { return false }
     let terms = graph[sum].inputs
     guard let place = terms.firstIndex(of: x) else { return false }
-    guard let (power, coefficient) = scaled(terms[1 - place]), close(coefficient, 0.044715) else { return false }
+    guard let (power, coefficient) = scaled(terms[1 - place]), close(coefficient, 0.044715) else {
+      return false
+    }
     if case .elementwise(let f) = graph[power].operation, let pow = f as? Pow {
       return pow.exponent == 3 && graph[power].inputs[0] == x
     }
@@ -100,7 +105,8 @@ public struct ActivationFusion {
 
   /// log(exp(x) + 1).
   private func softplus(_ id: NodeID) -> (any ElementwiseFunction, NodeID)? {
-    guard let (inner, one) = shifted(id), one == 1, case .elementwise(let f) = graph[inner].operation, f is Exp
+    guard let (inner, one) = shifted(id), one == 1, case .elementwise(let f) = graph[inner].operation,
+      f is Exp
     else { return nil }
     return (Softplus(), graph[inner].inputs[0])
   }
@@ -139,7 +145,9 @@ public struct ActivationFusion {
     return (1, [id])
   }
 
-  private func isIdentity(_ map: any LinearMap) -> Bool { map is Reshape && map.inputShape == map.outputShape }
+  private func isIdentity(_ map: any LinearMap) -> Bool {
+    map is Reshape && map.inputShape == map.outputShape
+  }
 
   /// A node that is one number times another node.
   private func scaled(_ id: NodeID) -> (base: NodeID, factor: Double)? {

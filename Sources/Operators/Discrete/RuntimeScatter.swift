@@ -31,7 +31,9 @@ public struct RuntimeScatter: DiscreteFunction {
   }
 
   /// ONNX ScatterElements: indices and updates have one shape.
-  public static func elements(_ reduction: Reduction, data: Shape, indices: Shape, axis: Int) -> RuntimeScatter {
+  public static func elements(_ reduction: Reduction, data: Shape, indices: Shape, axis: Int)
+    -> RuntimeScatter
+  {
     let strides = data.strides
     var steps = strides
     steps[axis] = 0

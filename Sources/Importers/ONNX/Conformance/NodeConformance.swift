@@ -49,7 +49,9 @@ public struct NodeConformance: Sendable {
           }
         table[item.operatorName, default: [0, 0, 0, 0]][column] += 1
       }
-      return table.sorted { $0.key < $1.key }.map { ($0.key, $0.value[0], $0.value[1], $0.value[2], $0.value[3]) }
+      return table.sorted { $0.key < $1.key }.map {
+        ($0.key, $0.value[0], $0.value[1], $0.value[2], $0.value[3])
+      }
     }
   }
 

@@ -8,7 +8,8 @@ extension Lowering {
     if case (.node(let x), .node(let y)) = (a.content, b.content), x == y { return try scale(a, 2) }
     let shape = try commonShape([a.shape, b.shape])
     return try affine(
-      [(a, IndexMap.broadcast(a.shape, to: shape)), (b, IndexMap.broadcast(b.shape, to: shape))], type: a.type)
+      [(a, IndexMap.broadcast(a.shape, to: shape)), (b, IndexMap.broadcast(b.shape, to: shape))], type: a.type
+    )
   }
 
   func add(_ a: Value, _ number: Double) throws -> Value { try add(a, Value(scalar: number, a.type)) }
@@ -62,7 +63,8 @@ extension Lowering {
     return try mul(a, try reciprocal(b))
   }
 
-  private func divideConstants(_ a: Weight, _ b: Weight, _ shape: Shape, _ type: ElementType) throws -> Value {
+  private func divideConstants(_ a: Weight, _ b: Weight, _ shape: Shape, _ type: ElementType) throws -> Value
+  {
     try checkSize(shape, limit: foldingLimit)
     let left = a.shape.broadcastIndices(to: shape)
     let right = b.shape.broadcastIndices(to: shape)

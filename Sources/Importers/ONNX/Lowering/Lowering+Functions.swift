@@ -52,7 +52,9 @@ extension Lowering {
   }
 
   /// LayerNormalization over the last axes.
-  func layerNormalization(_ x: Value, axes: Set<Int>, epsilon: Double, scale: Value, bias: Value?) throws -> Value {
+  func layerNormalization(_ x: Value, axes: Set<Int>, epsilon: Double, scale: Value, bias: Value?) throws
+    -> Value
+  {
     let scaled = try mul(try normalize(x, axes: axes, epsilon: epsilon), scale)
     return try bias.map { try add(scaled, $0) } ?? scaled
   }

@@ -70,7 +70,9 @@ extension Lowering {
   }
 
   func concat(_ parts: [Value], axis: Int) throws -> Value {
-    guard let first = parts.first else { throw GraphError(node: builder.scope, reason: "nothing to concatenate") }
+    guard let first = parts.first else {
+      throw GraphError(node: builder.scope, reason: "nothing to concatenate")
+    }
     var dims = first.shape.dims
     dims[axis] = 0
     for part in parts {
@@ -129,7 +131,8 @@ extension Lowering {
   /// Surrounds a value by zeros (negative amounts crop).
   func padZero(_ x: Value, before: [Int], after: [Int]) throws -> Value {
     if before.allSatisfy({ $0 == 0 }) && after.allSatisfy({ $0 == 0 }) { return x }
-    return try remapAxes(x, lengths: zip3(before, x.shape.dims, after).map { max(0, $0 + $1 + $2) }) { axis, i in
+    return try remapAxes(x, lengths: zip3(before, x.shape.dims, after).map { max(0, $0 + $1 + $2) }) {
+      axis, i in
       let source = i - before[axis]
       return source >= 0 && source < x.shape[axis] ? source : nil
     }

@@ -44,15 +44,18 @@ final class Lowering {
       keptWeights.append(weight)
       return id
     case .text: throw GraphError(node: builder.scope, reason: "strings cannot be computed with")
-    case .sequence: throw GraphError(node: builder.scope, reason: "a sequence stands where a tensor is needed")
-    case .nothing: throw GraphError(node: builder.scope, reason: "an empty optional stands where a tensor is needed")
+    case .sequence:
+      throw GraphError(node: builder.scope, reason: "a sequence stands where a tensor is needed")
+    case .nothing:
+      throw GraphError(node: builder.scope, reason: "an empty optional stands where a tensor is needed")
     }
   }
 
   /// Refuses extents that no memory holds.
   func checkSize(_ shape: Shape, limit: Int = Lowering.sizeLimit) throws {
     guard shape.checkedCount(limit: limit) != nil else {
-      throw GraphError(node: builder.scope, reason: "a tensor of shape \(shape) is larger than \(limit) elements")
+      throw GraphError(
+        node: builder.scope, reason: "a tensor of shape \(shape) is larger than \(limit) elements")
     }
   }
 
@@ -102,7 +105,8 @@ final class Lowering {
     return try emit(.affine(affine), variable.map(\.value), shape, type)
   }
 
-  func linear(_ map: any LinearMap, _ x: Value, bias: Weight? = nil, type: ElementType? = nil) throws -> Value {
+  func linear(_ map: any LinearMap, _ x: Value, bias: Weight? = nil, type: ElementType? = nil) throws -> Value
+  {
     try affine([(x, map)], bias: bias, type: type)
   }
 

@@ -36,7 +36,9 @@ extension OnnxOperators {
       "Shrink": { node, l in
         let bias = try node.float("bias", default: 0)
         let lambda = try node.float("lambd", default: 0.5)
-        guard lambda >= 0 else { throw node.unsupported("negative thresholds are not supported", attribute: "lambd") }
+        guard lambda >= 0 else {
+          throw node.unsupported("negative thresholds are not supported", attribute: "lambd")
+        }
         return [try l.elementwise(Shrink(lambda: lambda, bias: bias), try node.input(0))]
       },
       "Gelu": { node, l in
@@ -92,7 +94,9 @@ extension OnnxOperators {
     for name in Lowering.plainFunctions.keys {
       table[name] = { node, l in
         // The table was made from this dictionary's keys.
-        guard let f = Lowering.plainFunctions[node.op] else { throw node.unsupported("the operator is not supported") }
+        guard let f = Lowering.plainFunctions[node.op] else {
+          throw node.unsupported("the operator is not supported")
+        }
         let x = try node.input(0)
         if !x.type.isFloatingPoint && Lowering.integerIdentities.contains(node.op) { return [x] }
         return [try l.elementwise(f, x)]

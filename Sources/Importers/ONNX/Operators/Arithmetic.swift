@@ -15,7 +15,9 @@ extension OnnxOperators {
     "Mod": { node, l in
       let truncated = try node.bool("fmod", default: false)
       let a = try node.input(0)
-      if a.type.isFloatingPoint && !truncated { throw node.malformed("must be 1 for real numbers", attribute: "fmod") }
+      if a.type.isFloatingPoint && !truncated {
+        throw node.malformed("must be 1 for real numbers", attribute: "fmod")
+      }
       return [try l.pointwise(truncated ? .remainder : .modulo, a, try node.input(1), type: a.type)]
     },
     "Pow": { node, l in [try pow(try node.input(0), try node.input(1), l)] },
@@ -90,7 +92,8 @@ extension OnnxOperators {
   /// The engine's type for a number in `TensorProto.DataType`.
   static func elementType(_ number: Int, _ node: OnnxNode, _ attribute: String) throws -> ElementType {
     guard let type = OnnxElementTypes.type(number) else {
-      throw node.unsupported("the element type \(OnnxElementTypes.name(number)) is not supported", attribute: attribute)
+      throw node.unsupported(
+        "the element type \(OnnxElementTypes.name(number)) is not supported", attribute: attribute)
     }
     return type
   }

@@ -45,7 +45,9 @@ extension OnnxOperators {
     } else {
       node.ignore("q_num_heads", "kv_num_heads")
     }
-    guard q.rank == 4, k.rank == 4, v.rank == 4 else { throw node.malformed("needs tensors of three or four axes") }
+    guard q.rank == 4, k.rank == 4, v.rank == 4 else {
+      throw node.malformed("needs tensors of three or four axes")
+    }
     let causal = try node.bool("is_causal", default: false)
     let scale = try node.float("scale") ?? 1 / Double(q.shape[3]).squareRoot()
     guard scale >= 0 else { throw node.malformed("is negative", attribute: "scale") }
@@ -66,7 +68,9 @@ extension OnnxOperators {
     let lengths = try node.optional(6).map { try l.ints($0, "the numbers of keys in use") }
     // Per batch entry, how many keys precede the first query.
     let offsets = lengths != nil && node.optional(4) == nil ? lengths?.map { $0 - queries } ?? [] : [offset]
-    if let lengths, lengths.count != q.shape[0] { throw node.malformed("\(lengths.count) lengths for \(q.shape[0]) examples") }
+    if let lengths, lengths.count != q.shape[0] {
+      throw node.malformed("\(lengths.count) lengths for \(q.shape[0]) examples")
+    }
 
     var bias: Value?
     func join(_ other: Value) throws { bias = try bias.map { try l.add($0, other) } ?? other }
@@ -78,7 +82,8 @@ extension OnnxOperators {
           for j in 0..<keys {
             let distance = i + offset - j
             let open =
-              (!causal || distance >= 0) && (left < 0 || distance <= left) && (right < 0 || -distance <= right)
+              (!causal || distance >= 0) && (left < 0 || distance <= left)
+              && (right < 0 || -distance <= right)
             allowed.append(open ? 0 : -.infinity)
           }
         }
@@ -123,7 +128,9 @@ extension OnnxOperators {
   }
 
   /// A mask as numbers to add to the scores, as wide as there are keys.
-  private static func additive(_ mask: Value, _ keys: Int, _ type: ElementType, _ node: OnnxNode, _ l: Lowering)
+  private static func additive(
+    _ mask: Value, _ keys: Int, _ type: ElementType, _ node: OnnxNode, _ l: Lowering
+  )
     throws -> Value
   {
     var result = mask
@@ -158,7 +165,8 @@ extension OnnxOperators {
     let given = try node.int("rotary_embedding_dim", default: 0)
     let turned = given == 0 ? size : given
     guard turned % 2 == 0, turned > 0, turned <= size else {
-      throw node.malformed("\(turned) features of \(size) cannot be turned", attribute: "rotary_embedding_dim")
+      throw node.malformed(
+        "\(turned) features of \(size) cannot be turned", attribute: "rotary_embedding_dim")
     }
     func cache(_ index: Int) throws -> Value {
       var table = try node.input(index)

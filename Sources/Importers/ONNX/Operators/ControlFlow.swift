@@ -82,14 +82,18 @@ extension OnnxOperators {
     // Opset 8 had a batch axis and an optional input for sequence lengths in front.
     guard node.version >= 9 else { throw node.unsupported("Scan of opset 8 is not supported") }
     let inputs = try node.allInputs()
-    guard count > 0, count <= inputs.count else { throw node.malformed("\(count) scan inputs of \(inputs.count)", attribute: "num_scan_inputs") }
+    guard count > 0, count <= inputs.count else {
+      throw node.malformed("\(count) scan inputs of \(inputs.count)", attribute: "num_scan_inputs")
+    }
     var states = Array(inputs[..<(inputs.count - count)])
     let scans = Array(inputs[(inputs.count - count)...])
     let outputs = body.output.count - states.count
     guard outputs >= 0 else { throw node.malformed("the body has too few outputs", attribute: "body") }
     func flags(_ name: String, _ count: Int) throws -> [Int] {
       let values = try node.ints(name) ?? [Int](repeating: 0, count: count)
-      guard values.count == count else { throw node.malformed("does not fit \(count) values", attribute: name) }
+      guard values.count == count else {
+        throw node.malformed("does not fit \(count) values", attribute: name)
+      }
       return values
     }
     let axes = try zip(try flags("scan_input_axes", count), scans).map {
@@ -134,7 +138,9 @@ extension OnnxOperators {
       var values = try sequence(node)
       let place = try node.optional(2).map { try l.int($0, "the position") } ?? values.count
       let resolved = place < 0 ? place + values.count : place
-      guard resolved >= 0, resolved <= values.count else { throw node.malformed("position \(place) is outside the sequence") }
+      guard resolved >= 0, resolved <= values.count else {
+        throw node.malformed("position \(place) is outside the sequence")
+      }
       let value = try node.input(1)
       values.insert(value, at: resolved)
       return [Value(sequence: values, type: value.type)]
@@ -209,7 +215,9 @@ extension OnnxOperators {
 
   private static func position(_ place: Int, _ values: [Value], _ node: OnnxNode) throws -> Int {
     let resolved = place < 0 ? place + values.count : place
-    guard values.indices.contains(resolved) else { throw node.malformed("position \(place) is outside the sequence") }
+    guard values.indices.contains(resolved) else {
+      throw node.malformed("position \(place) is outside the sequence")
+    }
     return resolved
   }
 }

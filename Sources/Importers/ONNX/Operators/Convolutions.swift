@@ -35,7 +35,8 @@ extension OnnxOperators {
     guard groups > 0, w.rank == x.rank, Array(w.shape.dims[2...]) == kernel, channels % groups == 0,
       w.shape[0] % groups == 0, w.shape[1] == channels / groups
     else {
-      throw node.malformed("weights of shape \(w.shape) in \(groups) groups do not fit an input of shape \(x.shape)")
+      throw node.malformed(
+        "weights of shape \(w.shape) in \(groups) groups do not fit an input of shape \(x.shape)")
     }
     let bias = node.optional(2)
     if let bias, bias.shape != [w.shape[0]] {
@@ -75,7 +76,9 @@ extension OnnxOperators {
   }
 
   /// The windows of all channels: `[N, C, taps, positions]`.
-  private static func gatherWindows(_ x: Value, _ geometry: ConvolutionGeometry, _ l: Lowering) throws -> Value {
+  private static func gatherWindows(_ x: Value, _ geometry: ConvolutionGeometry, _ l: Lowering) throws
+    -> Value
+  {
     let table = geometry.windowTable()
     let plane = geometry.inputExtent.reduce(1, *)
     let planes = geometry.examples * geometry.inputChannels
@@ -99,7 +102,8 @@ extension OnnxOperators {
     guard groups > 0, w.rank == x.rank, Array(w.shape.dims[2...]) == kernel, w.shape[0] == x.shape[1],
       x.shape[1] % groups == 0
     else {
-      throw node.malformed("weights of shape \(w.shape) in \(groups) groups do not fit an input of shape \(x.shape)")
+      throw node.malformed(
+        "weights of shape \(w.shape) in \(groups) groups do not fit an input of shape \(x.shape)")
     }
     let outputs = w.shape[1] * groups
     let extra = try node.ints("output_padding") ?? [Int](repeating: 0, count: rank)
@@ -115,7 +119,9 @@ extension OnnxOperators {
       let full = windows.strides[axis] * (extent[axis] - 1) + extra[axis] + windows.span(axis)
       let same = mode.hasPrefix("SAME") ? extent[axis] * windows.strides[axis] : nil
       if let size = wanted?[axis] ?? same {
-        guard size > 0, size < 1 << 28 else { throw node.malformed("\(size) is no extent", attribute: "output_shape") }
+        guard size > 0, size < 1 << 28 else {
+          throw node.malformed("\(size) is no extent", attribute: "output_shape")
+        }
         target[axis] = size
         // The odd element goes to the end for SAME_UPPER, otherwise to the start; missing elements are zeros at the
         // end.
@@ -269,8 +275,12 @@ extension OnnxOperators {
             let base = ((n * shiftGroups + g) * taps + tap) * 2
             let dy = offset[base * positions + p]
             let dx = offset[(base + 1) * positions + p]
-            let y = Double(oy * windows.strides[0] - windows.before[0] + tap / kernel[1] * windows.dilations[0]) + dy
-            let xx = Double(ox * windows.strides[1] - windows.before[1] + tap % kernel[1] * windows.dilations[1]) + dx
+            let y =
+              Double(oy * windows.strides[0] - windows.before[0] + tap / kernel[1] * windows.dilations[0])
+              + dy
+            let xx =
+              Double(ox * windows.strides[1] - windows.before[1] + tap % kernel[1] * windows.dilations[1])
+              + dx
             let factor = mask?[((n * shiftGroups + g) * taps + tap) * positions + p] ?? 1
             let plane = (n * channels + c) * extent[0] * extent[1]
             rows.append(

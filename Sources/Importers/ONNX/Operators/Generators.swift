@@ -37,7 +37,9 @@ extension OnnxOperators {
         throw node.malformed("a range from \(start) to \(limit) by \(step) has no end")
       }
       let count = max(0, ((limit - start) / step).rounded(.up))
-      guard count <= Double(l.foldingLimit) else { throw node.malformed("a range of \(count) elements is too long") }
+      guard count <= Double(l.foldingLimit) else {
+        throw node.malformed("a range of \(count) elements is too long")
+      }
       let elements = (0..<Int(count)).map { start + Double($0) * step }
       return [Value(elements, [elements.count], first.type)]
     },

@@ -51,7 +51,9 @@ extension OnnxOperators {
       let (x, indices, updates) = (try node.input(0), try node.input(1), try node.input(2))
       guard let components = indices.shape.dims.last, components <= x.rank,
         updates.shape.dims == indices.shape.dims.dropLast() + x.shape.dims[components...]
-      else { throw node.malformed("indices \(indices.shape) and updates \(updates.shape) do not fit \(x.shape)") }
+      else {
+        throw node.malformed("indices \(indices.shape) and updates \(updates.shape) do not fit \(x.shape)")
+      }
       let reduction = try node.choice("reduction", default: RuntimeScatter.Reduction.none)
       let f = RuntimeScatter.coordinates(
         reduction, data: x.shape, indices: indices.shape, updates: updates.shape)
@@ -74,7 +76,8 @@ extension OnnxOperators {
     }
   }
 
-  private static func checkWithin(_ indices: Shape, _ data: Shape, except axis: Int, _ node: OnnxNode) throws {
+  private static func checkWithin(_ indices: Shape, _ data: Shape, except axis: Int, _ node: OnnxNode) throws
+  {
     guard indices.rank == data.rank,
       indices.dims.indices.allSatisfy({ $0 == axis || indices[$0] <= data[$0] })
     else { throw node.malformed("indices of shape \(indices) do not fit data of shape \(data)") }
@@ -128,7 +131,8 @@ extension OnnxOperators {
   }
 
   /// The first index and the number of elements of a Python slice of an axis.
-  private static func range(_ start: Int, _ end: Int, _ step: Int, _ extent: Int) -> (start: Int, count: Int) {
+  private static func range(_ start: Int, _ end: Int, _ step: Int, _ extent: Int) -> (start: Int, count: Int)
+  {
     func resolve(_ index: Int) -> Int { index < 0 && index > Int.min / 2 ? index + extent : index }
     let low = step > 0 ? 0 : -1
     let high = step > 0 ? extent : extent - 1
@@ -149,7 +153,8 @@ extension OnnxOperators {
       throw node.malformed("'\(mode)' is neither linear nor circular", attribute: "mode")
     }
     let batch = past.shape[0]
-    let starts = try node.optional(2).map { try l.ints($0, "the write indices") } ?? [Int](repeating: 0, count: batch)
+    let starts =
+      try node.optional(2).map { try l.ints($0, "the write indices") } ?? [Int](repeating: 0, count: batch)
     var expected = past.shape.dims
     expected[axis] = update.shape.rank == past.rank ? update.shape[axis] : -1
     guard expected == update.shape.dims, starts.count == batch, axis > 0 else {

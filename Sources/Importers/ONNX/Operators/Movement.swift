@@ -20,7 +20,8 @@ extension OnnxOperators {
     "Squeeze": { node, l in
       let x = try node.input(0)
       let given = try axesArgument(node, l, since: 13)
-      let axes = try given.map { try l.axes($0, x.rank, node) } ?? x.shape.dims.indices.filter { x.shape[$0] == 1 }
+      let axes =
+        try given.map { try l.axes($0, x.rank, node) } ?? x.shape.dims.indices.filter { x.shape[$0] == 1 }
       for axis in axes where x.shape[axis] != 1 {
         throw node.malformed("axis \(axis) of \(x.shape) does not have extent 1", attribute: "axes")
       }
@@ -68,7 +69,9 @@ extension OnnxOperators {
       let x = try image(node)
       let block = try blockSize(node)
       let (n, c, h, w) = (x.shape[0], x.shape[1], x.shape[2], x.shape[3])
-      guard c % (block * block) == 0 else { throw node.malformed("\(c) channels are no multiple of the block", attribute: "blocksize") }
+      guard c % (block * block) == 0 else {
+        throw node.malformed("\(c) channels are no multiple of the block", attribute: "blocksize")
+      }
       let depth = c / (block * block)
       let mode = try node.string("mode") ?? "DCR"
       let split: Value
@@ -85,12 +88,18 @@ extension OnnxOperators {
       let x = try image(node)
       let block = try blockSize(node)
       let (n, c, h, w) = (x.shape[0], x.shape[1], x.shape[2], x.shape[3])
-      guard h % block == 0, w % block == 0 else { throw node.malformed("\(x.shape) is no multiple of the block", attribute: "blocksize") }
+      guard h % block == 0, w % block == 0 else {
+        throw node.malformed("\(x.shape) is no multiple of the block", attribute: "blocksize")
+      }
       let split = try l.reshape(x, [n, c, h / block, block, w / block, block])
       let mode = try node.string("mode") ?? "DCR"
-      guard mode == "DCR" || mode == "CRD" else { throw node.malformed("'\(mode)' is neither DCR nor CRD", attribute: "mode") }
+      guard mode == "DCR" || mode == "CRD" else {
+        throw node.malformed("'\(mode)' is neither DCR nor CRD", attribute: "mode")
+      }
       let permutation = mode == "DCR" ? [0, 3, 5, 1, 2, 4] : [0, 1, 3, 5, 2, 4]
-      return [try l.reshape(try l.transpose(split, permutation), [n, c * block * block, h / block, w / block])]
+      return [
+        try l.reshape(try l.transpose(split, permutation), [n, c * block * block, h / block, w / block])
+      ]
     },
     "Trilu": { node, l in
       let x = try node.input(0)
@@ -158,7 +167,9 @@ extension OnnxOperators {
 
   private static func blockSize(_ node: OnnxNode) throws -> Int {
     let block = try node.require("blocksize", try node.int("blocksize"))
-    guard block > 0, block < 1 << 16 else { throw node.malformed("\(block) is no block size", attribute: "blocksize") }
+    guard block > 0, block < 1 << 16 else {
+      throw node.malformed("\(block) is no block size", attribute: "blocksize")
+    }
     return block
   }
 
@@ -166,12 +177,15 @@ extension OnnxOperators {
     let x = try node.input(0)
     let request = try l.ints(try node.input(1), "the shape")
     let allowsZero = try node.bool("allowzero", default: false)
-    guard request.count <= 64, request.allSatisfy({ $0 >= -1 }), request.filter({ $0 == -1 }).count <= 1 else {
+    guard request.count <= 64, request.allSatisfy({ $0 >= -1 }), request.filter({ $0 == -1 }).count <= 1
+    else {
       throw node.malformed("\(request) is no shape")
     }
     var dims = try request.enumerated().map { index, extent -> Int in
       guard extent == 0, !allowsZero else { return extent }
-      guard index < x.rank else { throw node.malformed("the shape \(request) copies axis \(index) of \(x.shape)") }
+      guard index < x.rank else {
+        throw node.malformed("the shape \(request) copies axis \(index) of \(x.shape)")
+      }
       return x.shape[index]
     }
     if let open = dims.firstIndex(of: -1) {
@@ -201,7 +215,9 @@ extension OnnxOperators {
       sizes = given
     } else {
       let count = try node.int("num_outputs", default: outputs)
-      guard count > 0, count < 1 << 20 else { throw node.malformed("\(count) parts are not possible", attribute: "num_outputs") }
+      guard count > 0, count < 1 << 20 else {
+        throw node.malformed("\(count) parts are not possible", attribute: "num_outputs")
+      }
       let size = (x.shape[axis] + count - 1) / count
       sizes = (0..<count).map { max(0, min(size, x.shape[axis] - $0 * size)) }
     }
@@ -227,7 +243,8 @@ extension OnnxOperators {
       pads = try l.ints(try node.input(1), "the padding")
       fill = node.optional(2)
     }
-    let axes = try node.optional(3).map { try l.axes(try l.ints($0, "the axes"), x.rank, node) } ?? Array(0..<x.rank)
+    let axes =
+      try node.optional(3).map { try l.axes(try l.ints($0, "the axes"), x.rank, node) } ?? Array(0..<x.rank)
     guard pads.count == 2 * axes.count, pads.allSatisfy({ abs($0) < 1 << 32 }) else {
       throw node.malformed("\(pads.count) paddings do not fit \(axes.count) axes")
     }
@@ -247,7 +264,9 @@ extension OnnxOperators {
       let inside = try l.padZero(try l.filled(1, x.shape, .bool), before: before, after: after)
       return try l.choose(inside, padded, try l.reshape(fill, []))
     case "edge", "reflect", "wrap":
-      guard !x.shape.dims.contains(0) else { throw node.malformed("cannot extend the empty shape \(x.shape)") }
+      guard !x.shape.dims.contains(0) else {
+        throw node.malformed("cannot extend the empty shape \(x.shape)")
+      }
       return try l.remapAxes(x, lengths: lengths) { axis, i in
         mirrored(i - before[axis], x.shape[axis], mode)
       }

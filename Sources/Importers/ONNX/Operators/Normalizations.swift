@@ -136,7 +136,8 @@ extension OnnxOperators {
       }
       return [y, try running(mean, current), try running(variance, spread)]
     }
-    guard let s = scale.elements, let b = bias.elements, let m = mean.elements, let v = variance.elements else {
+    guard let s = scale.elements, let b = bias.elements, let m = mean.elements, let v = variance.elements
+    else {
       let factor = try l.mul(scale, try l.reciprocal(try l.sqrt(try l.add(variance, epsilon))))
       let centered = try l.sub(x, try l.reshape(mean, Shape(dims)))
       return [
@@ -146,7 +147,9 @@ extension OnnxOperators {
     }
     // (x - mean) * factor + bias: centring first keeps the stored numbers exact. The factor carries the roundings of
     // a sum, a root, a quotient; relative to a positive variance these are at most 3.
-    guard v.allSatisfy({ $0 + epsilon > 0 }) else { throw node.malformed("has a variance that is not positive") }
+    guard v.allSatisfy({ $0 + epsilon > 0 }) else {
+      throw node.malformed("has a variance that is not positive")
+    }
     let factors = zip(s, v).map { $0 / ($1 + epsilon).squareRoot() }
     let centered =
       m.allSatisfy { $0 == 0 } ? x : try l.sub(x, try l.reshape(mean, Shape(dims)))

@@ -9,7 +9,9 @@ enum OnnxOperators {
   typealias LowerWithScope = @Sendable (OnnxNode, OnnxSession, OnnxScope) throws -> [Value]
 
   /// Operators that look at empty optionals; for all others these are inputs left out.
-  static let readOptionals: Set<String> = ["OptionalHasElement", "OptionalGetElement", "Optional", "Identity", "If"]
+  static let readOptionals: Set<String> = [
+    "OptionalHasElement", "OptionalGetElement", "Optional", "Identity", "If",
+  ]
 
   /// One small table per family; a file each.
   private static let families: [[String: Lower]] = [

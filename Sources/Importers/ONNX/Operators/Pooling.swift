@@ -67,7 +67,8 @@ extension OnnxOperators {
     let shape = Shape([x.shape[0], x.shape[1]] + output)
     let lists = windows.taps(extent, output)
     guard lists.allSatisfy({ !$0.isEmpty }) else {
-      throw node.unsupported("a window lies in the padding entirely, where there is no maximum", attribute: "pads")
+      throw node.unsupported(
+        "a window lies in the padding entirely, where there is no maximum", attribute: "pads")
     }
     let width = lists.map(\.count).max() ?? 1
     var candidates: [Int32] = []
@@ -82,7 +83,8 @@ extension OnnxOperators {
       shape.count == 0
       ? try l.filled(0, shape, x.type)
       : try l.selection(
-        Selection(.maximum, inputShapes: [x.shape], outputShape: shape, width: width, candidates: candidates), [x])
+        Selection(.maximum, inputShapes: [x.shape], outputShape: shape, width: width, candidates: candidates),
+        [x])
     guard node.wantsOutput(1) else { return [values] }
     let labels = candidates.map { columnMajor && $0 >= 0 ? columnMajorIndex(Int($0), extent) : $0 }
     let f = ArgExtremum(
@@ -119,9 +121,10 @@ extension OnnxOperators {
       var count = 1
       for axis in extent.indices {
         let first = coordinate[axis] * windows.strides[axis] - windows.before[axis]
-        count *= (0..<windows.kernel[axis]).filter {
-          first + $0 * windows.dilations[axis] < extent[axis] + windows.after[axis]
-        }.count
+        count *=
+          (0..<windows.kernel[axis]).filter {
+            first + $0 * windows.dilations[axis] < extent[axis] + windows.after[axis]
+          }.count
       }
       denominators.append(max(1, count))
     }
@@ -129,7 +132,8 @@ extension OnnxOperators {
   }
 
   private static func pooled(
-    _ x: Value, _ windows: SlidingWindows, _ extent: [Int], _ output: [Int], denominators: [Int]?, _ l: Lowering
+    _ x: Value, _ windows: SlidingWindows, _ extent: [Int], _ output: [Int], denominators: [Int]?,
+    _ l: Lowering
   ) throws -> Value {
     let lists = windows.taps(extent, output)
     let planes = x.shape[0] * x.shape[1]
@@ -164,7 +168,8 @@ extension OnnxOperators {
     let kernel = try node.require("kernel_shape", try node.ints("kernel_shape"))
     let windows = try SlidingWindows(node, kernel: kernel, extent: Array(x.shape.dims[2...]))
     let natural = (0..<kernel.count).map { axis in
-      (x.shape[axis + 2] - 1) * windows.strides[axis] + kernel[axis] - windows.before[axis] - windows.after[axis]
+      (x.shape[axis + 2] - 1) * windows.strides[axis] + kernel[axis] - windows.before[axis]
+        - windows.after[axis]
     }
     let inner = Shape(Array(x.shape.dims[..<2]) + natural)
     let target = try node.optional(2).map { Shape(try l.ints($0, "the output shape")) } ?? inner
@@ -180,6 +185,7 @@ extension OnnxOperators {
     let shaped = try l.reshape(flat, inner)
     guard target.rank == inner.rank else { throw node.malformed("\(target) does not fit \(x.shape)") }
     return try l.padZero(
-      shaped, before: [Int](repeating: 0, count: inner.rank), after: zip(target.dims, inner.dims).map { $0 - $1 })
+      shaped, before: [Int](repeating: 0, count: inner.rank),
+      after: zip(target.dims, inner.dims).map { $0 - $1 })
   }
 }

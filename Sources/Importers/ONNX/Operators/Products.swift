@@ -30,7 +30,9 @@ extension OnnxOperators {
 
   private static func gemm(_ node: OnnxNode, _ l: Lowering) throws -> Value {
     let (a, b) = (try node.input(0), try node.input(1))
-    guard a.rank == 2, b.rank == 2 else { throw node.malformed("needs matrices, not \(a.shape) and \(b.shape)") }
+    guard a.rank == 2, b.rank == 2 else {
+      throw node.malformed("needs matrices, not \(a.shape) and \(b.shape)")
+    }
     let alpha = try node.float("alpha", default: 1)
     let beta = try node.float("beta", default: 1)
     let left = try node.bool("transA", default: false) ? try l.transposeMatrix(a) : a
@@ -61,7 +63,9 @@ extension OnnxOperators {
   }
 
   /// A map along one axis that is the same sparse matrix everywhere else.
-  static func alongAxis(_ x: Value, _ axis: Int, _ rows: [[SparseEntry]], denominator: Int = 1, roundings: Int = 0, _ l: Lowering)
+  static func alongAxis(
+    _ x: Value, _ axis: Int, _ rows: [[SparseEntry]], denominator: Int = 1, roundings: Int = 0, _ l: Lowering
+  )
     throws -> Value
   {
     var dims = x.shape.dims
@@ -111,7 +115,8 @@ extension OnnxOperators {
   // MARK: Einsum
 
   /// Sums of products over named axes: operand by operand, each step a batched matrix product.
-  static func einsum(_ equation: String, _ operands: [Value], _ node: OnnxNode, _ l: Lowering) throws -> Value {
+  static func einsum(_ equation: String, _ operands: [Value], _ node: OnnxNode, _ l: Lowering) throws -> Value
+  {
     let compact = equation.filter { !$0.isWhitespace }
     let sides = compact.components(separatedBy: "->")
     let terms = sides[0].components(separatedBy: ",")
@@ -138,7 +143,8 @@ extension OnnxOperators {
     } else {
       var counts: [String: Int] = [:]
       for name in named.joined() { counts[name, default: 0] += 1 }
-      output = (0..<ellipsis).map { "#\($0)" }
+      output =
+        (0..<ellipsis).map { "#\($0)" }
         + counts.filter { $0.value == 1 && !$0.key.hasPrefix("#") }.keys.sorted()
     }
     guard Set(output).count == output.count, output.allSatisfy({ Set(named.joined()).contains($0) }) else {
@@ -156,12 +162,14 @@ extension OnnxOperators {
     let kept = result.names.indices.filter { !summed.contains($0) }
     value = try l.reshape(value, Shape(kept.map { value.shape[$0] }))
     let order = kept.map { result.names[$0] }
-    return try l.transpose(value, try output.map { name in
-      guard let place = order.firstIndex(of: name) else {
-        throw node.malformed("'\(equation)' has an impossible output", attribute: "equation")
-      }
-      return place
-    })
+    return try l.transpose(
+      value,
+      try output.map { name in
+        guard let place = order.firstIndex(of: name) else {
+          throw node.malformed("'\(equation)' has an impossible output", attribute: "equation")
+        }
+        return place
+      })
   }
 
   private static func names(_ term: String, _ rank: Int, _ ellipsis: Int) -> [String] {

@@ -40,7 +40,9 @@ extension OnnxOperators {
   ]
 
   /// An integer input as int32 with its zero point subtracted.
-  private static func centered(_ node: OnnxNode, _ index: Int, zero: Int, axis: Int, _ l: Lowering) throws -> Value {
+  private static func centered(_ node: OnnxNode, _ index: Int, zero: Int, axis: Int, _ l: Lowering) throws
+    -> Value
+  {
     let x = try l.cast(try node.input(index), to: .int32)
     guard let zeroPoint = node.optional(zero) else { return x }
     var z = try l.cast(zeroPoint, to: .int32)

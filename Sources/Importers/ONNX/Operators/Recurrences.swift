@@ -6,7 +6,9 @@ import Tensors
 extension OnnxOperators {
   static let recurrences: [String: Lower] = [
     "RNN": { node, l in try recurrent(node, l, gates: 1, states: 1, activations: ["Tanh"], rnnStep) },
-    "GRU": { node, l in try recurrent(node, l, gates: 3, states: 1, activations: ["Sigmoid", "Tanh"], gruStep) },
+    "GRU": { node, l in
+      try recurrent(node, l, gates: 3, states: 1, activations: ["Sigmoid", "Tanh"], gruStep)
+    },
     "LSTM": { node, l in
       try recurrent(node, l, gates: 4, states: 2, activations: ["Sigmoid", "Tanh", "Tanh"], lstmStep)
     },
@@ -113,7 +115,10 @@ extension OnnxOperators {
     let hidden = try node.int("hidden_size") ?? r.shape[2]
     guard hidden > 0, w.shape == [directions, gates * hidden, features],
       r.shape == [directions, gates * hidden, hidden]
-    else { throw node.malformed("weights of shape \(w.shape) and \(r.shape) do not fit an input of shape \(x.shape)") }
+    else {
+      throw node.malformed(
+        "weights of shape \(w.shape) and \(r.shape) do not fit an input of shape \(x.shape)")
+    }
     guard steps * directions <= 1 << 16 else { throw node.unsupported("\(steps) steps are too many") }
     let lengths = try node.optional(4).map { try l.ints($0, "the sequence lengths") }
     if let lengths, lengths.count != batch || !lengths.allSatisfy({ $0 >= 0 && $0 <= steps }) {
@@ -124,7 +129,9 @@ extension OnnxOperators {
     if let clip, clip <= 0 { throw node.malformed("\(clip) is no bound", attribute: "clip") }
     let option = try node.bool(gates == 3 ? "linear_before_reset" : "input_forget", default: false)
     func initial(_ index: Int) throws -> Value {
-      guard let value = node.optional(index) else { return try l.filled(0, [directions, batch, hidden], x.type) }
+      guard let value = node.optional(index) else {
+        return try l.filled(0, [directions, batch, hidden], x.type)
+      }
       return batchFirst ? try l.transpose(value, [1, 0, 2]) : value
     }
     let starts = [try initial(5)] + (states == 2 ? [try initial(6)] : [])
@@ -137,7 +144,9 @@ extension OnnxOperators {
       let reverse = direction == "reverse" || d == 1
       let bias = try node.optional(3).map { try l.select($0, axis: 0, d) }
       let half = gates * hidden
-      if let bias, bias.shape != [2 * half] { throw node.malformed("a bias of shape \(bias.shape) does not fit") }
+      if let bias, bias.shape != [2 * half] {
+        throw node.malformed("a bias of shape \(bias.shape) does not fit")
+      }
       // All steps' input products at once.
       var inputs = try l.matmul(x, try l.transposeMatrix(try l.select(w, axis: 0, d)))
       if let bias { inputs = try l.add(inputs, try l.slice(bias, axis: 0, 0..<half)) }
@@ -170,7 +179,8 @@ extension OnnxOperators {
     var results: [Value] = []
     if node.wantsOutput(0) {
       let perStep = try (0..<steps).map { t in try l.stack(sequences.map { $0[t] }, axis: 0) }
-      let y = steps == 0 ? try l.filled(0, [0, directions, batch, hidden], x.type) : try l.stack(perStep, axis: 0)
+      let y =
+        steps == 0 ? try l.filled(0, [0, directions, batch, hidden], x.type) : try l.stack(perStep, axis: 0)
       results.append(batchFirst ? try l.transpose(y, [2, 0, 1, 3]) : y)
     } else {
       results.append(.nothing)

@@ -15,8 +15,12 @@ extension OnnxOperators {
         }
       ]
     },
-    "ReduceMax": { node, l in [try reduce(node, l, empty: -.infinity) { try l.reduceExtremum(.maximum, $0, $1) }] },
-    "ReduceMin": { node, l in [try reduce(node, l, empty: .infinity) { try l.reduceExtremum(.minimum, $0, $1) }] },
+    "ReduceMax": { node, l in
+      [try reduce(node, l, empty: -.infinity) { try l.reduceExtremum(.maximum, $0, $1) }]
+    },
+    "ReduceMin": { node, l in
+      [try reduce(node, l, empty: .infinity) { try l.reduceExtremum(.minimum, $0, $1) }]
+    },
     "ReduceL1": { node, l in [try reduce(node, l) { try l.reduceSum(try l.abs($0), $1) }] },
     "ReduceL2": { node, l in [try reduce(node, l) { try l.sqrt(try l.reduceSum(try l.square($0), $1)) }] },
     "ReduceSumSquare": { node, l in [try reduce(node, l) { try l.reduceSum(try l.square($0), $1) }] },
@@ -109,7 +113,9 @@ extension OnnxOperators {
     },
   ]
 
-  private static func argument(_ extremum: Selection.Extremum, _ node: OnnxNode, _ l: Lowering) throws -> Value {
+  private static func argument(_ extremum: Selection.Extremum, _ node: OnnxNode, _ l: Lowering) throws
+    -> Value
+  {
     let x = try node.input(0)
     let axis = try l.axis(try node.int("axis", default: 0), x.rank, node)
     let keeps = try node.bool("keepdims", default: true)

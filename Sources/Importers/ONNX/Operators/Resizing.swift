@@ -12,7 +12,8 @@ extension OnnxOperators {
       let x = try node.input(0)
       let scales =
         node.version < 9
-        ? try node.require("scales", try node.floats("scales")) : try l.doubles(try node.input(1), "the scales")
+        ? try node.require("scales", try node.floats("scales"))
+        : try l.doubles(try node.input(1), "the scales")
       guard scales.count == x.rank, scales.allSatisfy({ $0 > 0 && $0.isFinite }) else {
         throw node.malformed("scales \(scales) do not fit \(x.shape)")
       }
@@ -104,7 +105,9 @@ extension OnnxOperators {
     }
     if rule.coordinates == .cropAndResize {
       let roi = try list(1, "the region of interest") ?? []
-      guard roi.count == 2 * axes.count else { throw node.malformed("a region of \(roi.count) numbers does not fit") }
+      guard roi.count == 2 * axes.count else {
+        throw node.malformed("a region of \(roi.count) numbers does not fit")
+      }
       rule.region = axes.indices.map { (roi[$0], roi[axes.count + $0]) }
     }
     return try resize(x, axes: axes, scales: scales ?? [], sizes: sizes, rule, l)
@@ -194,11 +197,15 @@ extension OnnxOperators {
       kept = kept.map { ($0.0, $0.1 / total) }
     }
     var sums: [Int: Double] = [:]
-    for (index, weight) in kept where weight != 0 { sums[max(0, min(extent - 1, index)), default: 0] += weight }
+    for (index, weight) in kept where weight != 0 {
+      sums[max(0, min(extent - 1, index)), default: 0] += weight
+    }
     return sums.sorted { $0.key < $1.key }.map { SparseEntry($0.key, $0.value) }
   }
 
-  private static func coefficients(_ ratio: Double, scale: Double, isInteger: Bool, _ rule: ResizeRule) -> [Double] {
+  private static func coefficients(_ ratio: Double, scale: Double, isInteger: Bool, _ rule: ResizeRule)
+    -> [Double]
+  {
     let shrink = min(scale, 1)
     switch rule.mode {
     case .nearest:

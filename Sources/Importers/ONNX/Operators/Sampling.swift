@@ -21,7 +21,8 @@ extension OnnxOperators {
     let padding: Padding = try node.choice("padding_mode", default: .zeros)
     let aligned = try node.bool("align_corners", default: false)
     let rank = x.rank - 2
-    guard rank >= 1, grid.rank == x.rank, grid.shape[grid.rank - 1] == rank, grid.shape[0] == x.shape[0] else {
+    guard rank >= 1, grid.rank == x.rank, grid.shape[grid.rank - 1] == rank, grid.shape[0] == x.shape[0]
+    else {
       throw node.malformed("a grid of shape \(grid.shape) does not fit \(x.shape)")
     }
     let points = try l.doubles(grid, "the sampling grid")
@@ -132,7 +133,8 @@ extension OnnxOperators {
     let size = try l.ints(try node.input(1), "the size")
     let aligned = try node.bool("align_corners", default: false)
     guard size.count == 4 || size.count == 5, theta.rank == 3, theta.shape[0] == size[0],
-      theta.shape[1] == size.count - 2, theta.shape[2] == size.count - 1, size.allSatisfy({ $0 > 0 && $0 < 1 << 24 })
+      theta.shape[1] == size.count - 2, theta.shape[2] == size.count - 1,
+      size.allSatisfy({ $0 > 0 && $0 < 1 << 24 })
     else { throw node.malformed("a transformation of shape \(theta.shape) does not fit a size of \(size)") }
     let extent = Array(size[2...])
     let shape = Shape([extent.reduce(1, *), extent.count + 1])
@@ -168,7 +170,8 @@ extension OnnxOperators {
     let width = try node.int("output_width", default: 1)
     let ratio = try node.int("sampling_ratio", default: 0)
     let scale = try node.float("spatial_scale", default: 1)
-    guard x.rank == 4, rois.rank == 2, rois.shape[1] == 4, batch.count == rois.shape[0], height > 0, width > 0,
+    guard x.rank == 4, rois.rank == 2, rois.shape[1] == 4, batch.count == rois.shape[0], height > 0,
+      width > 0,
       height < 1 << 16, width < 1 << 16, ratio >= 0, ratio < 1 << 10,
       batch.allSatisfy({ $0 >= 0 && $0 < x.shape[0] })
     else { throw node.malformed("regions of shape \(rois.shape) do not fit \(x.shape)") }
@@ -197,7 +200,8 @@ extension OnnxOperators {
               let y = top + Double(ph) * binH + (Double(iy) + 0.5) * binH / Double(gridH)
               for ix in 0..<gridW {
                 let xx = left + Double(pw) * binW + (Double(ix) + 0.5) * binW / Double(gridW)
-                samples.append(clampedBilinear(y, xx, h, w).map { SparseEntry(base + $0.index, $0.coefficient) })
+                samples.append(
+                  clampedBilinear(y, xx, h, w).map { SparseEntry(base + $0.index, $0.coefficient) })
               }
             }
             lists.append(samples)
@@ -232,7 +236,8 @@ extension OnnxOperators {
   }
 
   /// Bilinear weights with coordinates clamped to the plane; points further out than one element give nothing.
-  private static func clampedBilinear(_ y: Double, _ x: Double, _ height: Int, _ width: Int) -> [SparseEntry] {
+  private static func clampedBilinear(_ y: Double, _ x: Double, _ height: Int, _ width: Int) -> [SparseEntry]
+  {
     guard y >= -1, y <= Double(height), x >= -1, x <= Double(width) else {
       return [SparseEntry(0, 0)]
     }

@@ -27,7 +27,9 @@ extension OnnxOperators {
 
   /// Up to opset 12 these operators work on the matrix that remains when all axes from `axis` on are joined (default
   /// 1); from opset 13 on along one axis (default -1).
-  private static func coerced(_ node: OnnxNode, _ l: Lowering, _ body: (Value, Int) throws -> Value) throws -> Value {
+  private static func coerced(_ node: OnnxNode, _ l: Lowering, _ body: (Value, Int) throws -> Value) throws
+    -> Value
+  {
     let x = try node.input(0)
     if node.version >= 13 {
       return try body(x, try l.axis(try node.int("axis", default: -1), x.rank, node))
@@ -65,7 +67,8 @@ extension OnnxOperators {
     let labels = Value((0..<classes).map { Double($0) }, Shape(dims), target.type)
     let spread = try l.unsqueeze(target, axis: 1)
     let hit = try l.compare(.equal, spread, labels)
-    var weights = try node.optional(2).map { try l.reshape($0, Shape(dims)) } ?? l.filled(1, Shape(dims), x.type)
+    var weights =
+      try node.optional(2).map { try l.reshape($0, Shape(dims)) } ?? l.filled(1, Shape(dims), x.type)
     weights = try l.broadcast(weights, to: x.shape)
     let zero = try l.filled(0, x.shape, x.type)
     var mask = try l.choose(hit, weights, zero)

@@ -17,7 +17,8 @@ extension OnnxOperators {
         axis = try l.axis(try node.optional(2).map { try l.int($0, "the axis") } ?? -2, x.rank, node)
       }
       guard x.rank >= 2, axis < x.rank - 1, x.shape[x.rank - 1] <= 2, x.shape[axis] > 0 else {
-        throw node.malformed("needs numbers or pairs on the last axis and another axis to transform, not \(x.shape)")
+        throw node.malformed(
+          "needs numbers or pairs on the last axis and another axis to transform, not \(x.shape)")
       }
       let natural = inverse && onesided ? 2 * (x.shape[axis] - 1) : x.shape[axis]
       let length = try node.optional(1).map { try l.int($0, "the DFT length") } ?? natural
@@ -29,10 +30,13 @@ extension OnnxOperators {
       let step = try l.int(try node.input(1), "the frame step")
       let window = node.optional(2)
       let onesided = try node.bool("onesided", default: true)
-      guard x.rank == 3, step > 0 else { throw node.malformed("needs `[batch, length, 1 or 2]`, not \(x.shape)") }
+      guard x.rank == 3, step > 0 else {
+        throw node.malformed("needs `[batch, length, 1 or 2]`, not \(x.shape)")
+      }
       let given = try node.optional(3).map { try l.int($0, "the frame length") }
       let length = given ?? window?.shape.count ?? x.shape[1]
-      guard length > 0, length <= x.shape[1], length <= 1 << 14, (window?.shape.count ?? length) == length else {
+      guard length > 0, length <= x.shape[1], length <= 1 << 14, (window?.shape.count ?? length) == length
+      else {
         throw node.malformed("frames of length \(length) do not fit \(x.shape)")
       }
       let frames = 1 + (x.shape[1] - length) / step
