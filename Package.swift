@@ -80,6 +80,9 @@ let package = Package(
     .testTarget(name: "FileFormatsTests", dependencies: ["FileFormats"]),
     .testTarget(name: "RigorTests", dependencies: ["Rigor"]),
     .testTarget(
+      name: "OperatorsTests", dependencies: ["Operators", "Domains"], exclude: ["make_elementwise_table.py"],
+      resources: [.copy("Fixtures")]),
+    .testTarget(
       name: "OnnxFormatTests", dependencies: ["OnnxFormat", "FileFormats"],
       resources: [.copy("Fixtures")]),
     .testTarget(

@@ -106,8 +106,7 @@ extension PiecewiseFunction {
         }
       }
     }
-    if best == .infinity { best = -.infinity }
-    return (sign * best, touch)
+    return (sign * min(best, .greatestFiniteMagnitude), touch)
   }
 
   public func linearPiece(_ lower: Double, _ upper: Double) -> (slope: Double, intercept: Double)? {

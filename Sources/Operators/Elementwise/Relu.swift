@@ -34,6 +34,7 @@ public struct Relu: ElementwiseFunction {
   public func apply(_ x: Tensor<Float>) -> Tensor<Float> { map(x) }
 
   public func range(_ lower: Double, _ upper: Double) -> (lower: Double, upper: Double) {
+    guard lower <= upper else { return (-.infinity, .infinity) }
     if negativeSlope == 0 { return (max(lower, 0), max(upper, 0)) }
     if negativeSlope > 0 { return (value(lower, .down), value(upper, .up)) }
     // A negative slope makes a valley at 0.
@@ -66,6 +67,7 @@ public struct Relu: ElementwiseFunction {
     below: Double, above: Double
   ) {
     if let piece = linearPiece(lower, upper) { return (piece.slope, piece.slope) }
+    guard (upper - lower).isFinite else { return (0, 0) }
     let chord = chordSlope(lower, upper)
     let free: Double
     switch policy {
@@ -80,6 +82,7 @@ public struct Relu: ElementwiseFunction {
 
   public func slopeLimits(side: Side, _ lower: Double, _ upper: Double) -> ClosedRange<Double> {
     if let piece = linearPiece(lower, upper) { return piece.slope...piece.slope }
+    guard (upper - lower).isFinite else { return 0...0 }
     if (side == .below) == (negativeSlope <= 1) { return min(negativeSlope, 1)...max(negativeSlope, 1) }
     let chord = chordSlope(lower, upper)
     return chord...chord
@@ -97,10 +100,17 @@ public struct Relu: ElementwiseFunction {
     // them. On a straight piece through the origin with that very slope the difference is exactly 0.
     func end(_ x: Double) -> Double {
       if x >= 0 ? slope == 1 : slope == negativeSlope { return 0 }
+      if x.isInfinite {
+        // The difference tends to plus or minus infinity with the sign of the slopes' difference.
+        let rest = x > 0 ? 1 - slope : slope - negativeSlope
+        return rest > 0 ? .infinity : -.infinity
+      }
       let f = value(x) as Double
       let difference = f - slope * x
       let error = 3 * 0x1p-53 * (f.magnitude + (slope * x).magnitude) + 0x1p-1060
-      return side == .below ? difference - error : difference + error
+      let bound = side == .below ? difference - error : difference + error
+      if bound.isNaN { return side == .below ? -.infinity : .infinity }
+      return bound
     }
     var touch = lower
     var best = end(lower)
@@ -111,6 +121,9 @@ public struct Relu: ElementwiseFunction {
       }
     }
     // The kink carries the line whenever the slope lies between the pieces' slopes.
+    if best.isInfinite && (best > 0) == (side == .below) {
+      best = best > 0 ? .greatestFiniteMagnitude : -.greatestFiniteMagnitude
+    }
     return (best, touch)
   }
 

@@ -6,7 +6,7 @@ extension SmoothFunction {
   ///
   /// Let s = 1 below and -1 above, and g(x) = s (f(x) - slope x), whose minimum is sought. On a zone where g is concave
   /// or linear it is attained at an end. On a zone [a, b] where g is convex, for any p and any x1 <= p <= x2 of the zone
-  ///  - g(x) >= g(p) + g'(p)(x - p) on [x1, x2], hence g >= g(p) - |g'(p)| max(p - x1, x2 - p) there;
+  ///  - g(x) >= g(p) + g'(p)(x - p) on [x1, x2], hence g >= g(p) - max(g'(p)(p - x1), -g'(p)(x2 - p), 0) there;
   ///  - if x1 = a or g'(x1) <= 0, then g decreases on [a, x1]; if x2 = b or g'(x2) >= 0, then g increases on [x2, b];
   ///    so that the bound holds on all of [a, b].
   /// g'(p), g'(x1) and g'(x2) are taken with their proven errors, so that the bound is valid wherever p was found.
@@ -23,7 +23,7 @@ extension SmoothFunction {
       let bounds = range(l, u)
       return side == .below ? (bounds.lower, l) : (bounds.upper, u)
     }
-    if l == u { return (sign * pointBound(l, slope, sign), l) }
+    if l == u { return (sign * min(pointBound(l, slope, sign), .greatestFiniteMagnitude), l) }
     let zones = zones(l, u)
     var best = Double.infinity
     var touch = l
@@ -51,7 +51,7 @@ extension SmoothFunction {
       a = b
       if b >= u { break }
     }
-    return (sign * best, touch)
+    return (sign * min(best, .greatestFiniteMagnitude), touch)
   }
 
   /// A lower bound of s (f(x) - slope x) at one point.
@@ -88,20 +88,29 @@ extension SmoothFunction {
     if p >= b { p = b.nextDown > a ? min(b.nextDown, .greatestFiniteMagnitude) : (leftKnot ? b : a) }
     let g = pointBound(p, slope, sign)
     let d: Double = derivative(p)
-    let residual = (d - slope).magnitude * (1 + 4 * ElementaryError.unit) + derivativeError(p, d)
-    var reach = max(p - a, b - p)
-    var loss = residual * reach
+    // g'(p) with the error of its own subtraction.
+    let rate = sign * (d - slope)
+    let error = derivativeError(p, d) + 4 * ElementaryError.unit * rate.magnitude
+    var loss = Self.loss(rate, error, p - a, b - p)
     if !(loss <= 0x1p-51 * (g.magnitude + (slope * p).magnitude)) {
       // Far ends would cost too much: find near points beyond which g is known to rise.
       let start = max(p.magnitude, min(b - a, 1)) * 0x1p-20
       let left = p - rise(from: p, to: a, start: start, slope, sign)
       let right = rise(from: p, to: b, start: start, slope, sign) - p
-      reach = max(left, right)
-      loss = residual * reach
+      loss = Self.loss(rate, error, left, right)
     }
-    // The subtraction that gave `reach` and the product round once each.
+    // The subtractions that gave the distances and the products round once each.
     let bound = (g - loss * (1 + 8 * ElementaryError.unit)) - 0x1p-52 * g.magnitude
     return (bound.isNaN ? -.infinity : bound, p)
+  }
+
+  /// How far below g(p) the tangent at p, of slope `rate` give or take `error`, comes within the given distances.
+  @inline(__always)
+  private static func loss(_ rate: Double, _ error: Double, _ left: Double, _ right: Double) -> Double {
+    let l = (rate + error) * left
+    let r = (error - rate) * right
+    // NaN (0 times infinity) stays NaN: then nothing is known.
+    return l.isNaN || r.isNaN ? .nan : max(0, l, r)
   }
 
   /// A point between p and `end` beyond which g surely rises towards `end`, or `end`.

@@ -174,14 +174,14 @@ extension PiecewiseFunction {
     for (start, end, slope, intercept) in pieces {
       let a = max(start, lower)
       let b = min(end, upper)
+      if let point, start == point, lower <= point, point <= upper {
+        result.append(Segment(point, point, slope: 0, intercept: value))
+      }
       if a > b { continue }
       // At a single point only the value itself counts.
       if a == b && a.isFinite {
         let own: Double = self.value(a)
         if slope * a + intercept != own { continue }
-      }
-      if let point, start == point, lower <= point, point <= upper {
-        result.append(Segment(point, point, slope: 0, intercept: value))
       }
       result.append(Segment(a, b, slope: slope, intercept: intercept))
     }

@@ -78,7 +78,10 @@ extension Sinusoid {
       let a = sign * slope * lower
       let b = sign * slope * upper
       let worst = max(a, b)
-      return (sign * (-1 - worst - 0x1p-50 * (1 + worst.magnitude)), a >= b ? lower : upper)
+      let bound = -1 - worst - 0x1p-50 * (1 + worst.magnitude)
+      return (
+        sign * (bound.isNaN ? -.infinity : min(bound, .greatestFiniteMagnitude)), a >= b ? lower : upper
+      )
     }
     // A shift by whole periods towards the end where sign * (-slope x) is least only lowers the difference, so that one
     // period at that end decides (6.3 > 2 pi).

@@ -1,0 +1,55 @@
+import Tensors
+
+/// A composite that bound analyses can treat whole, more tightly than its expansion.
+///
+/// Both functions speak of one example: tensors without a batch axis, one lower and one upper per input. What they
+/// return holds for the real-valued function at every point of the box, their own rounding included.
+public protocol RelaxedComposite: Composite {
+  /// Bounds of the value; infinite where nothing is known, never NaN.
+  func enclose(lower: [Tensor<Double>], upper: [Tensor<Double>]) -> (
+    lower: Tensor<Double>, upper: Tensor<Double>
+  )
+
+  /// Linear functions below and above every output. Coefficients are finite; an intercept may be infinite.
+  ///
+  /// Nil if the composite has none that beat its expansion on this box.
+  func relax(lower: [Tensor<Double>], upper: [Tensor<Double>]) -> CompositeRelaxation?
+}
+
+extension RelaxedComposite {
+  public func relax(lower: [Tensor<Double>], upper: [Tensor<Double>]) -> CompositeRelaxation? { nil }
+}
+
+/// Linear bounds of the outputs of a composite on a box, in groups of outputs that depend on the same inputs.
+public struct CompositeRelaxation: Sendable {
+  /// For output j of the group (at `outputs[j]`) and every point x of the box,
+  /// `sum_i below[j * inputs.count + i] * x[inputs[i]] + belowIntercept[j] <= y[outputs[j]]`, and likewise above.
+  public struct Group: Sendable {
+    /// Flat indices of the outputs.
+    public var outputs: [Int32]
+    /// Flat indices into the concatenation of the flattened inputs.
+    public var inputs: [Int32]
+    /// `outputs.count x inputs.count`, row-major.
+    public var below: [Double]
+    public var above: [Double]
+    public var belowIntercept: [Double]
+    public var aboveIntercept: [Double]
+
+    public init(
+      outputs: [Int32], inputs: [Int32], below: [Double], above: [Double], belowIntercept: [Double],
+      aboveIntercept: [Double]
+    ) {
+      self.outputs = outputs
+      self.inputs = inputs
+      self.below = below
+      self.above = above
+      self.belowIntercept = belowIntercept
+      self.aboveIntercept = aboveIntercept
+    }
+  }
+
+  /// Every output is in exactly one group.
+  public var groups: [Group]
+
+  public init(groups: [Group]) { self.groups = groups }
+}
