@@ -15,9 +15,11 @@ public struct Gelu: SmoothFunction {
     if x == -.infinity { return 0 }
     return 0.5 * x * erfc(-x * Self.rootHalf)
   }
-  /// The argument of erfc carries a relative error of 2 * 2^-53, and |z erfc'(z) / erfc(z)| <= 2 z^2 + 2 = x^2 + 2.
+  /// The argument of erfc carries a relative error of 2 * 2^-53, and |z erfc'(z) / erfc(z)| is at most 1 for z < 0 (x > 0)
+  /// and at most 2 z^2 + 2 = x^2 + 2 for z > 0.
   public func valueError(_ x: Double, _ value: Double) -> Double {
-    value.magnitude * (0x1p-46 + 0x1p-50 * min(x * x, 2000)) + 0x1p-1040
+    if x > 0 { return value * 0x1p-45 + 0x1p-1040 }
+    return value.magnitude * (0x1p-46 + 0x1p-50 * min(x * x, 2000)) + 0x1p-1040
   }
   public func derivative(_ x: Double) -> Double {
     if x.isInfinite { return x < 0 ? 0 : 1 }

@@ -29,16 +29,12 @@ public protocol PiecewiseFunction: ElementwiseFunction {
 
   /// Whether breakpoints and constant pieces are exact.
   var hasExactPieces: Bool { get }
-
-  /// The slope preferred on the free side where the least-area line is not wanted; nil for the least area.
-  var preferredSlope: Double? { get }
 }
 
 extension PiecewiseFunction {
   /// slope x + intercept rounds twice.
   public func pieceError(_ magnitude: Double) -> Double { 2 * ElementaryError.unit * magnitude + 0x1p-1070 }
   public var hasExactPieces: Bool { true }
-  public var preferredSlope: Double? { nil }
   public var deployedUlps: Double { 0 }
 
   private func points(_ lower: Double, _ upper: Double) -> [(x: Double, y: Double)] {
@@ -138,9 +134,7 @@ extension PiecewiseFunction {
       let limits = hull.slopeRange(sign: sign)
       func nearest(_ x: Double) -> Double { min(max(x, limits.lowerBound), limits.upperBound) }
       switch policy {
-      case .adaptive:
-        if let preferredSlope { return nearest(preferredSlope) }
-        return hull.slope(sign: sign, at: middle)
+      case .adaptive: return hull.slope(sign: sign, at: middle)
       case .zero: return nearest(0)
       case .one: return nearest(1)
       case .same:

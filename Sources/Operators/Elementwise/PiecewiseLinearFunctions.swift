@@ -8,8 +8,6 @@ public struct Abs: ContinuousPiecewiseFunction {
   public var name: String { "Abs" }
   public func value(_ x: Double) -> Double { x.magnitude }
   public func value(_ x: Float) -> Float { x.magnitude }
-  /// Over a range that contains 0 the value is bounded below by 0, as in the published relaxation.
-  public var preferredSlope: Double? { 0 }
 }
 
 /// x limited to [minimum, maximum]: Clip, HardTanh, Relu6. If minimum > maximum the value is maximum, as in ONNX.

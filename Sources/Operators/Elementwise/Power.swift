@@ -48,7 +48,7 @@ public struct Pow: SmoothFunction {
   public func extrema(_ lower: Double, _ upper: Double) -> [Extremum] {
     isEven && exponent > 0 && lower < 0 && upper > 0 ? [Extremum(0, 0)] : []
   }
-  public var tableStep: Double { isInteger ? 0.01 : 0 }
+  public var tableStep: Double { isInteger && exponent > 0 ? 0.01 : 0 }
 
   /// |x|^(p - 1) = |slope / p| on the zone's side of 0, or the end where the derivative comes nearest to the slope.
   public func touch(slope: Double, _ a: Double, _ b: Double) -> Double {
@@ -65,10 +65,6 @@ public struct Pow: SmoothFunction {
     return (power > 0) == (side < 0) ? b : a
   }
 
-  /// Even powers over a range that contains 0 are bounded below by 0.
-  public func tangentPoint(_ lower: Double, _ upper: Double) -> Double {
-    isEven && exponent > 0 && lower < 0 && upper > 0 ? 0 : lower / 2 + upper / 2
-  }
   public var deployedUlps: Double { exponent == 1 || exponent == 0 ? 0 : exponent == 2 ? 1 : 8 }
 }
 
@@ -87,9 +83,5 @@ public struct Square: SmoothFunction {
     lower < 0 && upper > 0 ? [Extremum(0, 0)] : []
   }
   public func touch(slope: Double, _ a: Double, _ b: Double) -> Double { slope / 2 }
-  /// Over a range that contains 0 the square is bounded below by 0.
-  public func tangentPoint(_ lower: Double, _ upper: Double) -> Double {
-    lower < 0 && upper > 0 ? 0 : lower / 2 + upper / 2
-  }
   public var deployedUlps: Double { 1 }
 }

@@ -117,7 +117,6 @@ public struct Erf: SmoothFunction {
   private static let zones = Zones(knots: [0], [.convex, .concave])
   public func zones(_ lower: Double, _ upper: Double) -> Zones { Self.zones }
   public var globalRange: ClosedRange<Double> { -1...1 }
-  public var tableStep: Double { 0.01 }
 
   public func touch(slope: Double, _ a: Double, _ b: Double) -> Double {
     if slope >= Self.scale { return 0 }

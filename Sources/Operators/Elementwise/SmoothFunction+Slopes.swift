@@ -4,10 +4,10 @@ import Rigor
 extension SmoothFunction {
   /// The default lines.
   ///
-  /// On one zone: the chord on one side, the tangent at `tangentPoint` on the other. With one inflection point inside:
-  /// the tangents through the end points, or the chord where that is the envelope (Zhang et al., "Efficient Neural
-  /// Network Robustness Certification with General Activation Functions", 2018). Otherwise: on each side the line that
-  /// supports the envelope above or below the middle, which leaves the least area.
+  /// On one zone: the chord on one side, the tangent at `tangentPoint` on the other. Otherwise, on each side, the line that
+  /// supports the envelope above or below the middle, which leaves the least area: for S-shapes the chord, the tangent
+  /// through an end point, or the tangent in the middle (compare Zhang et al., "Efficient Neural Network Robustness
+  /// Certification with General Activation Functions", 2018). With a `tableStep` the end point is rounded outward.
   public func slopes(_ lower: Double, _ upper: Double, _ policy: SlopePolicy) -> (
     below: Double, above: Double
   ) { zonewiseSlopes(lower, upper, policy) }
@@ -35,12 +35,14 @@ extension SmoothFunction {
     }
     let below: Double
     let above: Double
-    if last == first + 1, zones.curvatures[first] != .linear, zones.curvatures[last] != .linear,
-      isSmoothKnot(zones.knots[first])
+    if tableStep > 0, last == first + 1, zones.curvatures[first] != .linear,
+      zones.curvatures[last] != .linear,
+      zones.curvatures[first] != zones.curvatures[last]
     {
       let rising = zones.curvatures[first] == .convex
-      below = endTangent(.below, l, u, fromLower: !rising)
-      above = endTangent(.above, l, u, fromLower: rising)
+      let knot = zones.knots[first]
+      below = endTangent(.below, l, u, knot: knot, fromLower: !rising)
+      above = endTangent(.above, l, u, knot: knot, fromLower: rising)
     } else {
       let middle = l / 2 + u / 2
       below = envelopeSlope(.below, l, u, at: middle)
@@ -74,13 +76,6 @@ extension SmoothFunction {
     return !(d.magnitude < 1e8)
   }
 
-  private func isSmoothKnot(_ x: Double) -> Bool {
-    let step = max(x.magnitude, 1) * 0x1p-30
-    let left: Double = derivative(x - step)
-    let right: Double = derivative(x + step)
-    return (left - right).magnitude <= 1e-6 * max(1, left.magnitude)
-  }
-
   private func finite(_ x: Double) -> Double { x.isFinite ? x : 0 }
 
   func chordSlope(_ l: Double, _ u: Double) -> Double {
@@ -89,22 +84,27 @@ extension SmoothFunction {
     return finite((high - low) / (u - l))
   }
 
-  /// The slope of the tangent through one end, or of the chord where that already lies on the right side.
-  private func endTangent(_ side: Side, _ l: Double, _ u: Double, fromLower: Bool) -> Double {
+  /// The chord where it lies on the right side; else the tangent through one end, rounded outward as in the published
+  /// tables, or the tangent in the middle if that touches nearer to this end.
+  private func endTangent(_ side: Side, _ l: Double, _ u: Double, knot: Double, fromLower: Bool) -> Double {
     let sign: Double = side == .below ? 1 : -1
     let chord = chordSlope(l, u)
     // The chord carries the function if it leaves the far end on the right side.
     let farDerivative: Double = derivative(fromLower ? u : l)
-    let leaves = fromLower ? sign * (farDerivative - chord) <= 0 : sign * (farDerivative - chord) >= 0
+    let leaves = fromLower ? sign * (farDerivative - chord) < 0 : sign * (farDerivative - chord) > 0
     if leaves { return chord }
-    if tableStep == 0 { return envelopeSlope(side, l, u, at: fromLower ? l : u) }
-    // The end rounded outward as in the published tables; the far end moves away so that it does not matter.
     let end = fromLower ? l : u
     let steps = (end.magnitude / tableStep).rounded(.down) + 1
     let rounded = end < 0 ? -steps * tableStep : steps * tableStep
     let far = farEnd(beyond: fromLower ? u : l, from: rounded)
-    return fromLower
+    let slope =
+      fromLower
       ? envelopeSlope(side, rounded, far, at: rounded) : envelopeSlope(side, far, rounded, at: rounded)
+    // In the zone that carries the tangent the derivative is monotone, so slopes compare as touching points do.
+    let middle = l / 2 + u / 2
+    guard fromLower ? middle > knot : middle < knot else { return slope }
+    let atMiddle: Double = derivative(middle)
+    return (side == .below) != fromLower ? min(slope, atMiddle) : max(slope, atMiddle)
   }
 
   private func farEnd(beyond x: Double, from end: Double) -> Double {

@@ -79,8 +79,20 @@ extension SmoothFunction {
   func searchedBound(_ a: Double, _ b: Double, _ slope: Double, _ sign: Double, leftKnot: Bool) -> (
     Double, Double
   ) {
-    var p = touch(slope: slope, a, b)
-    if p.isNaN { p = a / 2 + b / 2 }
+    let found = touchedBound(touch(slope: slope, a, b), a, b, slope, sign, leftKnot: leftKnot)
+    if found.isTight { return (found.bound, found.touch) }
+    // Where the derivative is constant to the last digit, or its errors hide its sign, an end may do better.
+    let atA = touchedBound(a, a, b, slope, sign, leftKnot: leftKnot)
+    let atB = touchedBound(b, a, b, slope, sign, leftKnot: leftKnot)
+    let best = atA.bound >= atB.bound ? atA : atB
+    return found.bound >= best.bound ? (found.bound, found.touch) : (best.bound, best.touch)
+  }
+
+  /// The bound from the tangent at (about) one point, and whether it costs no more than rounding does.
+  private func touchedBound(
+    _ point: Double, _ a: Double, _ b: Double, _ slope: Double, _ sign: Double, leftKnot: Bool
+  ) -> (bound: Double, touch: Double, isTight: Bool) {
+    var p = point.isNaN ? a / 2 + b / 2 : point
     p = min(max(p, a), b)
     if p.isInfinite { p = p < 0 ? -.greatestFiniteMagnitude : .greatestFiniteMagnitude }
     // The derivative at a knot may be that of the neighbouring zone.
@@ -92,7 +104,8 @@ extension SmoothFunction {
     let rate = sign * (d - slope)
     let error = derivativeError(p, d) + 4 * ElementaryError.unit * rate.magnitude
     var loss = Self.loss(rate, error, p - a, b - p)
-    if !(loss <= 0x1p-51 * (g.magnitude + (slope * p).magnitude)) {
+    let size = g.magnitude + (slope * p).magnitude
+    if !(loss <= 0x1p-51 * size) {
       // Far ends would cost too much: find near points beyond which g is known to rise.
       let start = max(p.magnitude, min(b - a, 1)) * 0x1p-20
       let left = p - rise(from: p, to: a, start: start, slope, sign)
@@ -101,7 +114,7 @@ extension SmoothFunction {
     }
     // The subtractions that gave the distances and the products round once each.
     let bound = (g - loss * (1 + 8 * ElementaryError.unit)) - 0x1p-52 * g.magnitude
-    return (bound.isNaN ? -.infinity : bound, p)
+    return (bound.isNaN ? -.infinity : bound, p, loss <= 0x1p-48 * size)
   }
 
   /// How far below g(p) the tangent at p, of slope `rate` give or take `error`, comes within the given distances.
