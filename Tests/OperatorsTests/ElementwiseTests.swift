@@ -146,7 +146,6 @@ import Testing
       for (slope, side) in [(slopes.below, Side.below), (slopes.above, .above)] {
         let sign: Double = side == .below ? 1 : -1
         let own = sign * (slope * middle + f.support(slope: slope, side: side, l, u).intercept)
-        let range = f.range(l, u)
         var best = -Double.infinity
         for k in 0...60 {
           let limits = f.slopeLimits(side: side, l, u)
@@ -155,6 +154,8 @@ import Testing
         }
         // The least area; S-shapes with a table step may give up a little of it (a step of 1/100 moves the tangent through
         // an end point by less), and the exponential's tangent stays near the lower end.
+        let range = f.range(l, u)
+        let spread = range.upper - range.lower
         let step = (f as? any SmoothFunction)?.tableStep ?? 0
         if name == "Exp" || step > 0 && u - l < 0.1 { continue }
         let allowed = step > 0 ? 0.02 * spread : 1e-9 * (best.magnitude + (slope * middle).magnitude) + 1e-12

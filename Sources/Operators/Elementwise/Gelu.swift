@@ -75,8 +75,9 @@ public struct GeluTanh: SmoothFunction {
     let z = argument(x)
     let tail = exp(-z.magnitude)
     let slope = Self.scale * (1 + 3 * Self.cubic * x * x)
-    let first = z < 0 ? tail : 1
-    return (0x1p-46 + 0x1p-48 * z.magnitude) * (first + x.magnitude * tail * slope) + 0x1p-1000
+    // sigmoid(z) for z > 0 is 1 - sigmoid(-z): only the tail feels the error of z.
+    let own = z < 0 ? 0 : 0x1p-46
+    return own + (0x1p-46 + 0x1p-48 * z.magnitude) * tail * (1 + x.magnitude * slope) + 0x1p-1000
   }
 
   /// Roots of f'' (60 digits, then rounded); f'' keeps its sign elsewhere: x sigmoid(z(x)) decays like x e^z to the left

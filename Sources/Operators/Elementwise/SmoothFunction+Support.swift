@@ -85,7 +85,8 @@ extension SmoothFunction {
     let atA = touchedBound(a, a, b, slope, sign, leftKnot: leftKnot)
     let atB = touchedBound(b, a, b, slope, sign, leftKnot: leftKnot)
     let best = atA.bound >= atB.bound ? atA : atB
-    return found.bound >= best.bound ? (found.bound, found.touch) : (best.bound, best.touch)
+    let bound = max(found.bound, best.bound)
+    return (bound, best.isTight || best.bound > found.bound ? best.touch : found.touch)
   }
 
   /// The bound from the tangent at (about) one point, and whether it costs no more than rounding does.
