@@ -4,7 +4,7 @@ import PackageDescription
 /// The libraries a research script can import, in the order of their dependencies.
 let libraries = [
   "Tensors", "Rigor", "IR", "Operators", "FileFormats", "Importers", "Specifications", "Domains",
-  "Bounds", "Search", "SMT", "Language", "Circuits", "Explanations", "Results", "Reports",
+  "Inputs", "Bounds", "Search", "SMT", "Language", "Circuits", "Explanations", "Results", "Reports",
 ]
 
 let package = Package(
@@ -49,6 +49,7 @@ let package = Package(
 
     // Meanings of the kinds, and analyses.
     .target(name: "Domains", dependencies: ["IR", "Operators", "Tensors", "Rigor"]),
+    .target(name: "Inputs", dependencies: ["Importers", "Domains", "Rigor", "FileFormats"]),
     .target(name: "Bounds", dependencies: ["Domains"]),
     .target(name: "Search", dependencies: ["Bounds", "Specifications", "Importers"]),
     .target(name: "SMT", dependencies: ["Bounds", "Specifications", "Importers", "CZ3"]),
@@ -60,19 +61,24 @@ let package = Package(
     .target(
       name: "Results",
       dependencies: ["FileFormats", .product(name: "GRDB", package: "GRDB.swift")]),
-    .target(name: "Reports"),
+    .target(name: "Reports", dependencies: ["Rigor"]),
 
     // Commands: they parse arguments and print.
+    .target(
+      name: "CommandSupport",
+      dependencies: [
+        "IR", "FileFormats", "Reports", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
     .executableTarget(
       name: "nnverify",
       dependencies: [
-        "Importers", "Bounds", "Search", "SMT", "Explanations", "Results", "Reports",
+        "Importers", "Inputs", "Bounds", "Search", "SMT", "Explanations", "Results", "Reports",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .executableTarget(
       name: "cdt",
       dependencies: [
-        "Circuits", "Reports",
+        "CommandSupport", "Circuits", "Reports",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 

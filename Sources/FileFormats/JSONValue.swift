@@ -94,6 +94,19 @@ public enum JSONValue: Sendable, Equatable {
     self = value.isFinite ? .number("\(value)") : .null
   }
 
+  /// A number as results are written: the shortest text that reads back as the same double; infinities and NaN, which JSON
+  /// has no words for, become the strings `"inf"`, `"-inf"` and `"nan"`.
+  public init(result value: Double) {
+    if value.isFinite {
+      self = .number("\(value)")
+    } else {
+      self = .string(value.isNaN ? "nan" : value < 0 ? "-inf" : "inf")
+    }
+  }
+
+  /// Numbers as results are written.
+  public init(results values: [Double]) { self = .array(values.map { JSONValue(result: $0) }) }
+
   public init(_ value: Int) { self = .number("\(value)") }
   public init(_ values: [Double]) { self = .array(values.map { JSONValue($0) }) }
   public init(_ values: [Float]) { self = .array(values.map { JSONValue($0) }) }

@@ -36,3 +36,16 @@ public struct GraphError: Error, Sendable, Equatable, CustomStringConvertible {
   }
   public var description: String { "node '\(node)': \(reason)" }
 }
+
+/// A check of the toolkit's own result that failed. Commands exit with status 4 and print no answer.
+public struct FailedCheck: Error, Sendable, Equatable, CustomStringConvertible {
+  /// What was checked.
+  public var check: String
+  /// What was found.
+  public var reason: String
+  public init(check: String, reason: String) {
+    self.check = check
+    self.reason = reason
+  }
+  public var description: String { "check failed: \(check): \(reason)" }
+}

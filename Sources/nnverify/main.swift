@@ -1,1 +1,3 @@
-print("nnverify")
+import CommandSupport
+
+CommandRunner.main(NNVerify.self)

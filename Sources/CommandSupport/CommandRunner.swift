@@ -1,0 +1,67 @@
+import ArgumentParser
+import FileFormats
+import Foundation
+import IR
+
+/// The exit statuses of both commands.
+public enum ExitStatus {
+  /// An answer was printed, whatever it says.
+  public static let success: Int32 = 0
+  /// The command line makes no sense.
+  public static let usage: Int32 = 1
+  /// A file is missing, damaged, or does not fit the others.
+  public static let badInput: Int32 = 2
+  /// The network holds an operator, or a use of one, that the analysis does not support.
+  public static let unsupported: Int32 = 3
+  /// A check of the toolkit's own result failed.
+  public static let failedCheck: Int32 = 4
+}
+
+/// Runs a command line: one clear message on standard error for whatever goes wrong, and the status that says what
+/// kind it was.
+public enum CommandRunner {
+  /// Parses the process's arguments, runs the command they name and ends the process.
+  public static func main(_ root: any ParsableCommand.Type) -> Never {
+    do {
+      var command = try root.parseAsRoot()
+      try command.run()
+      exit(ExitStatus.success)
+    } catch {
+      exit(report(error, of: root))
+    }
+  }
+
+  /// Prints what an error says and returns the exit status it stands for.
+  static func report(_ error: any Error, of root: any ParsableCommand.Type) -> Int32 {
+    if let code = error as? ExitCode { return code.rawValue }
+    let status = root.exitCode(for: error)
+    if status == .success {
+      print(root.fullMessage(for: error))
+      return ExitStatus.success
+    }
+    if status == .validationFailure {
+      write(root.fullMessage(for: error))
+      return ExitStatus.usage
+    }
+    write("Error: \(describe(error))")
+    switch error {
+    case is UnsupportedOperator: return ExitStatus.unsupported
+    case is FailedCheck: return ExitStatus.failedCheck
+    default: return ExitStatus.badInput
+    }
+  }
+
+  private static func describe(_ error: any Error) -> String {
+    if let failure = error as? any CustomStringConvertible & Error { return failure.description }
+    return error.localizedDescription
+  }
+
+  private static func write(_ message: String) {
+    FileHandle.standardError.write(Data((message + "\n").utf8))
+  }
+}
+
+/// Writes a JSON document to standard output, on one line.
+public func printJSON(_ value: JSONValue) {
+  FileHandle.standardOutput.write(Data((value.text() + "\n").utf8))
+}

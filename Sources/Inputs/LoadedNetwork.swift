@@ -1,0 +1,75 @@
+import FileFormats
+import IR
+import Importers
+import Tensors
+
+/// A network together with values for its inputs.
+///
+/// The two are read together because a file may leave extents open that the values settle, and because shapes may
+/// depend on values (index lists, adjacency).
+public struct LoadedNetwork: Sendable {
+  public var network: ImportedNetwork
+  public var inputs: NetworkInputs
+
+  public var graph: Graph { network.graph }
+
+  /// Reads a network and values for its inputs: those of `input`, else the sample stored beside the network, else
+  /// zeros.
+  ///
+  /// - Parameters:
+  ///   - batch: extent of a dynamic leading dimension; 1 if nil.
+  /// - Throws: `FileError`, `UnsupportedOperator`, `GraphError`.
+  public init(network path: String, input: String? = nil, batch: Int? = nil) throws {
+    var document: InputDocument?
+    var source: NetworkInputs.Source?
+    if let input {
+      document = try InputDocument(contentsOf: input)
+    } else if let sample = NetworkInputs.samplePath(beside: path) {
+      document = try InputDocument(contentsOf: sample)
+      source = .sample(sample)
+    }
+    network = try ImportedNetwork.load(path, batch: batch, document: document)
+    if let document {
+      inputs = try NetworkInputs(document, for: network.graph, source: source)
+    } else {
+      inputs = NetworkInputs(zerosFor: network.graph)
+    }
+  }
+}
+
+extension ImportedNetwork {
+  /// Reads a network, with extents that the file leaves open taken from the values of `document`.
+  public static func load(_ path: String, batch: Int? = nil, document: InputDocument?) throws -> ImportedNetwork {
+    let options = ImportOptions(batch: batch)
+    guard let document else { return try NetworkFile.load(path, options: options) }
+    switch document.values {
+    case .named(let entries):
+      let named = entries.map { ($0.name, $0.value) }
+      return try load(path, options, named)
+    case .single(let value):
+      // The name is known only once the file is read; a second reading is needed only if the shape does not fit.
+      let first = try NetworkFile.load(path, options: options)
+      guard let node = first.graph.inputNodes.first, first.graph.inputs.count == 1, node.shape.count != value.count
+      else { return first }
+      return try load(path, options, [(node.name, value)])
+    }
+  }
+
+  private static func load(_ path: String, _ options: ImportOptions, _ named: [(String, DecimalTensor)]) throws
+    -> ImportedNetwork
+  {
+    var given = options
+    for (name, value) in named {
+      guard let shape = value.shape else { continue }
+      given.values[name] = Tensor(shape, value.nearest)
+    }
+    if given.values.isEmpty { return try NetworkFile.load(path, options: options) }
+    do {
+      return try NetworkFile.load(path, options: given)
+    } catch let failure as FileError {
+      // The values may lack or add axes of extent 1, or not fit at all: what the file itself says decides.
+      guard let plain = try? NetworkFile.load(path, options: options) else { throw failure }
+      return plain
+    }
+  }
+}

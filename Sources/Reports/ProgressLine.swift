@@ -1,0 +1,42 @@
+import Foundation
+import Synchronization
+
+/// One line on standard error that says what a long run is doing. It is written only where a terminal shows it, and leaves
+/// nothing behind.
+public final class ProgressLine: Sendable {
+  private struct State {
+    var shown = 0
+    var last = Date.distantPast
+  }
+
+  private let isShown: Bool
+  private let state = Mutex(State())
+
+  public init(isShown: Bool = isatty(STDERR_FILENO) == 1) { self.isShown = isShown }
+
+  deinit { clear() }
+
+  /// Shows `text` in place of what was shown, at most ten times a second unless `isUrgent`.
+  public func update(_ text: @autoclosure () -> String, isUrgent: Bool = false) {
+    guard isShown else { return }
+    state.withLock { state in
+      let now = Date()
+      guard isUrgent || now.timeIntervalSince(state.last) >= 0.1 else { return }
+      state.last = now
+      let line = String(text().prefix(110))
+      let padding = String(repeating: " ", count: max(state.shown - line.count, 0))
+      state.shown = line.count
+      FileHandle.standardError.write(Data("\r\(line)\(padding)".utf8))
+    }
+  }
+
+  /// Removes the line.
+  public func clear() {
+    guard isShown else { return }
+    state.withLock { state in
+      guard state.shown > 0 else { return }
+      FileHandle.standardError.write(Data("\r\(String(repeating: " ", count: state.shown))\r".utf8))
+      state.shown = 0
+    }
+  }
+}

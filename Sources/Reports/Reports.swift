@@ -1,1 +1,0 @@
-// Reports: tables, progress, SVG and HTML.

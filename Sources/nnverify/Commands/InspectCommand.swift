@@ -1,0 +1,97 @@
+import ArgumentParser
+import Bounds
+import CommandSupport
+import FileFormats
+import IR
+import Importers
+import Inputs
+import Reports
+
+struct InspectCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "inspect",
+    abstract: "What a network consists of and which methods can bound it.")
+
+  @Argument(help: "The network: ONNX or .nnet, plain or gzip-compressed.")
+  var model: String
+
+  @Option(help: ArgumentHelp("The extent of a dynamic batch dimension.", valueName: "n"))
+  var batch: Int?
+
+  @Flag(help: "JSON on standard output.")
+  var json = false
+
+  func validate() throws { try Check.positive(batch, "--batch") }
+
+  func run() throws {
+    let network = try NetworkFile.load(model, options: ImportOptions(batch: batch))
+    let graph = network.graph
+    let methods = graph.methodsByOperator()
+    let counts = network.operatorCounts.isEmpty ? graph.operatorCounts : network.operatorCounts
+    if json {
+      printJSON(document(network, counts, methods))
+      return
+    }
+    print("network     \(network.file) (\(network.format))")
+    for node in graph.inputNodes { print("input       \(node.name) \(node.shape) \(node.elementType.rawValue)") }
+    for output in graph.outputs {
+      let node = graph[output.node]
+      print("output      \(output.name) \(node.shape) \(node.elementType.rawValue)")
+    }
+    print("parameters  \(graph.parameterCount.grouped)")
+    print("nodes       \(graph.nodes.count.grouped) after constant folding")
+    print("")
+    var table = TextTable([.init("operator"), .init("count", .right), .init("methods")])
+    for (name, count) in counts.sorted(by: { ($1.value, $0.key) < ($0.value, $1.key) }) {
+      table.append([name, String(count), text(methods[name])])
+    }
+    print(table.text)
+  }
+
+  private func text(_ methods: [BoundMethod]?) -> String {
+    guard let methods else { return "folded into constants" }
+    if methods == BoundMethod.allCases { return "all" }
+    return methods.isEmpty ? "none" : methods.map(\.rawValue).joined(separator: ", ")
+  }
+
+  private func document(_ network: ImportedNetwork, _ counts: [String: Int], _ methods: [String: [BoundMethod]])
+    -> JSONValue
+  {
+    let graph = network.graph
+    func value(_ name: String, _ node: Node) -> JSONValue {
+      [
+        "name": .string(name), "shape": JSONValue(node.shape.dims),
+        "type": .string(node.elementType.rawValue),
+      ]
+    }
+    let names = counts.keys.sorted()
+    return [
+      "file": .string(network.file),
+      "format": .string(network.format),
+      "inputs": .array(graph.inputNodes.map { value($0.name, $0) }),
+      "outputs": .array(graph.outputs.map { value($0.name, graph[$0.node]) }),
+      "operators": .object(JSONObject(names.map { .init(key: $0, value: JSONValue(counts[$0] ?? 0)) })),
+      "parameters": JSONValue(graph.parameterCount),
+      "nodes": JSONValue(graph.nodes.count),
+      "methods": .object(
+        JSONObject(
+          names.compactMap { name in
+            methods[name].map { .init(key: name, value: JSONValue($0.map(\.rawValue))) }
+          })),
+    ]
+  }
+}
+
+extension Graph {
+  /// How often each operator occurs among the nodes.
+  var operatorCounts: [String: Int] {
+    var counts: [String: Int] = [:]
+    for node in nodes {
+      switch node.operation {
+      case .input, .constant: continue
+      default: counts[node.origin, default: 0] += 1
+      }
+    }
+    return counts
+  }
+}

@@ -1,0 +1,15 @@
+import ArgumentParser
+import CommandSupport
+
+/// The root command.
+struct NNVerify: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "nnverify",
+    abstract: "Guaranteed answers about neural networks.",
+    discussion: """
+      Exit status: 0 an answer was printed, 1 usage, 2 bad input file, 3 unsupported operator, \
+      4 internal check failed.
+      """,
+    version: "0.1.0",
+    subcommands: [BoundsCommand.self, RunCommand.self, InspectCommand.self])
+}

@@ -1,0 +1,96 @@
+import Bounds
+import Domains
+import FileFormats
+import IR
+import Importers
+import Inputs
+import Tensors
+import TestSupport
+import Testing
+
+/// One trained network per architecture family: import, run, bound.
+@Suite(.enabled(if: SharedData.isPresent, SharedData.comment))
+struct ZooTests {
+  static let networks = SharedData.names(in: "zoo").filter { !$0.hasSuffix(".md") }
+
+  struct Network {
+    var graph: Graph
+    var cases: [JSONValue]
+
+    init(_ name: String) throws {
+      graph = try NetworkFile.load(SharedData.path("zoo/\(name)/model.onnx")).graph
+      cases = try #require(SharedData.json("zoo/\(name)/cases.json")["cases"]?.arrayValue)
+    }
+
+    func inputs(_ example: JSONValue) throws -> NetworkInputs {
+      let entries = try graph.inputNodes.map { node -> (name: String, value: DecimalTensor) in
+        let values = try #require(example["inputs"]?[node.name]?["data"]).flattened
+        return (node.name, DecimalTensor(shape: node.shape, exactly: values))
+      }
+      return try NetworkInputs(InputDocument(file: "cases.json", values: .named(entries)), for: graph)
+    }
+
+    /// The case's region; nil where the network has no continuous input.
+    func region(_ example: JSONValue) throws -> Region? {
+      guard let region = example["region"], let radius = region["eps"]?.doubleValue else { return nil }
+      let names = (region["perturbed"]?.arrayValue ?? []).compactMap(\.stringValue)
+      let clip = region["clip"]?.doubles
+      let points = try inputs(example).nearest(for: graph)
+      return Region(
+        zip(graph.inputNodes, points).map { node, point -> InputSet in
+          guard names.contains(node.name),
+            case .box(let lower, let upper) = Region.infinityBall(point, radius: radius)
+          else { return .fixed(point) }
+          guard let clip else { return .box(lower: lower, upper: upper) }
+          return .box(lower: lower.map { max($0, clip[0]) }, upper: upper.map { min($0, clip[1]) })
+        })
+    }
+  }
+
+  @Test(arguments: networks) func outputsAgree(name: String) throws {
+    let network = try Network(name)
+    for (number, example) in network.cases.enumerated() {
+      let inputs = try network.inputs(example)
+      for (key, precision, tolerance) in [
+        ("torch_float64", ConcreteDomain.Precision.float64, 1e-9), ("onnxruntime_float32", .deployed, 1e-4),
+      ] {
+        let outputs = try network.graph.run(inputs, precision)
+        for (output, value) in zip(network.graph.outputs, outputs) {
+          let expected = try #require(example[key]?[output.name]?["data"]).flattened
+          let own = value.float64.elements
+          try #require(own.count == expected.count)
+          let worst = zip(own, expected).map { abs($0 - $1) / max(1, abs($1)) }.max() ?? 0
+          #expect(worst <= tolerance, "\(name), case \(number), \(output.name), \(key): off by \(worst)")
+        }
+      }
+    }
+  }
+
+  @Test(arguments: networks) func boundsContainWhatWasReached(name: String) throws {
+    let network = try Network(name)
+    for (number, example) in network.cases.enumerated() {
+      guard let region = try network.region(example) else { continue }
+      let low = try #require(example["inner"]?["lo"]).flattened
+      let high = try #require(example["inner"]?["hi"]).flattened
+      for method in [BoundMethod.ibp, .crown, .best] {
+        let result: BoundResult
+        do {
+          result = try network.graph.bounds(over: region, BoundOptions(method: method))
+        } catch let refusal as UnsupportedOperator where method == .crown {
+          // Outputs that jump may be refused by CROWN; all else is a failure.
+          #expect(!refusal.reason.isEmpty)
+          continue
+        }
+        let lower = result.outputs.flatMap(\.lower.elements)
+        let upper = result.outputs.flatMap(\.upper.elements)
+        try #require(lower.count == low.count)
+        var missed = -Double.infinity
+        for i in low.indices {
+          missed = max(missed, (lower[i] - low[i]) / max(1, abs(low[i])))
+          missed = max(missed, (high[i] - upper[i]) / max(1, abs(high[i])))
+        }
+        #expect(missed <= 1e-7, "\(name), case \(number), \(method): misses a reached value by \(missed)")
+      }
+    }
+  }
+}
