@@ -72,7 +72,7 @@ let package = Package(
     .executableTarget(
       name: "nnverify",
       dependencies: [
-        "Importers", "Inputs", "Bounds", "Search", "SMT", "Explanations", "Results", "Reports",
+        "CommandSupport", "Importers", "Inputs", "Bounds", "Search", "SMT", "Explanations", "Results", "Reports",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .executableTarget(
@@ -95,6 +95,11 @@ let package = Package(
       name: "SpecificationsTests", dependencies: ["Specifications"], exclude: ["official_parser.py"]),
     .testTarget(name: "ResultsTests", dependencies: ["Results"]),
     .testTarget(name: "BoundsTests", dependencies: ["Bounds"]),
+    .target(name: "TestSupport", dependencies: ["FileFormats"], path: "Tests/TestSupport"),
+    .testTarget(name: "InputsTests", dependencies: ["Inputs"]),
+    .testTarget(name: "ReportsTests", dependencies: ["Reports"]),
+    .testTarget(name: "BoundsTests", dependencies: ["Bounds", "Inputs", "Importers", "TestSupport"]),
+    .testTarget(name: "NnverifyTests", dependencies: ["nnverify", "FileFormats", "TestSupport"]),
   ],
   swiftLanguageModes: [.v6]
 )

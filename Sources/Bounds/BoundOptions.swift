@@ -39,7 +39,7 @@ public struct BoundOptions: Sendable {
   public var boundsEveryNode = false
   /// Whether rounding is accounted for. Only benchmarks switch it off, to measure what the account costs: without it
   /// results are not proven.
-  package var accountsForRounding = true
+  @_spi(Benchmarks) public var accountsForRounding = true
 
   public init(method: BoundMethod = .best) { self.method = method }
 }

@@ -52,8 +52,8 @@ public enum CommandRunner {
   }
 
   private static func describe(_ error: any Error) -> String {
-    if let failure = error as? any CustomStringConvertible & Error { return failure.description }
-    return error.localizedDescription
+    // Foundation's own errors describe themselves in a page.
+    (error as? CocoaError)?.localizedDescription ?? "\(error)"
   }
 
   private static func write(_ message: String) {

@@ -12,10 +12,12 @@ public struct DecimalNumber: Sendable, Equatable {
   /// The least double that is not below the number.
   public var upper: Double
 
-  public init(exactly value: Double) {
-    nearest = value
-    lower = value
-    upper = value
+  public init(exactly value: Double) { self.init(nearest: value, lower: value, upper: value) }
+
+  private init(nearest: Double, lower: Double, upper: Double) {
+    self.nearest = nearest
+    self.lower = lower
+    self.upper = upper
   }
 
   /// Reads an integer, a decimal or a quotient (`0.02`, `1e-3`, `2/255`); nil for anything else and for numbers
@@ -28,11 +30,11 @@ public struct DecimalNumber: Sendable, Equatable {
     guard let exact = Rational(text) else { return nil }
     let nearest = text.utf8.contains(UInt8(ascii: "/")) ? exact.nearestDouble : Double(text) ?? exact.nearestDouble
     guard nearest.isFinite else { return nil }
-    self.nearest = nearest
     let held = Rational(nearest)
-    lower = held <= exact ? nearest : nearest.nextDown
-    upper = held >= exact ? nearest : nearest.nextUp
+    let lower = held <= exact ? nearest : nearest.nextDown
+    let upper = held >= exact ? nearest : nearest.nextUp
     guard lower.isFinite && upper.isFinite else { return nil }
+    self.init(nearest: nearest, lower: lower, upper: upper)
   }
 
   /// The value of a text of up to 15 digits, nothing else: exact without further ado.

@@ -1,0 +1,96 @@
+import ArgumentParser
+@_spi(Benchmarks) import Bounds
+import Foundation
+import GemmMeter
+import Reports
+
+/// Times every bound method on networks of different kinds and prints a table.
+@main
+struct Benchmark: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "nnbench",
+    abstract: "Times every bound method, all intermediate bounds included.",
+    discussion: """
+      Milliseconds are the least of several runs after one to warm up, each a whole call of Graph.bounds. Machines are \
+      noisy: compare figures of one table only.
+      """)
+
+  @Option(help: "Only networks whose names contain this.")
+  var filter: String?
+
+  @Option(help: "Only this method.")
+  var method: String?
+
+  @Option(help: "Least time to measure each cell for, in seconds.")
+  var seconds: Double = 0.5
+
+  @Option(help: "The folder of shared reference data.")
+  var shared: String = ProcessInfo.processInfo.environment["NNVERIFY_SHARED"] ?? "../../shared"
+
+  @Option(help: "The folder of the shipped networks.")
+  var networks: String = "../networks"
+
+  func run() throws {
+    let methods: [BoundMethod] = [.ibp, .forward, .crownIBP, .forwardCrown, .crown, .alphaCrown, .best]
+    let cases = try BenchmarkCase.all(
+      shared: URL(fileURLWithPath: shared), networks: URL(fileURLWithPath: networks))
+    let peak = gemm_meter_peak(768, 5)
+    print("one thread's dgemm at 768 x 768 x 768: \(String(format: "%.1f", peak * 1e-9)) GFlop/s")
+    print("")
+    var table = TextTable([
+      .init("network"), .init("method"), .init("1 thread, ms", .right), .init("2 threads, ms", .right),
+      .init("no account, ms", .right), .init("account", .right), .init("time in dgemm", .right),
+      .init("dgemm rate", .right),
+    ])
+    let progress = ProgressLine()
+    for test in cases where filter.map({ test.name.contains($0) }) ?? true {
+      for choice in methods where method.map({ $0 == choice.rawValue }) ?? true {
+        progress.update("\(test.name), \(choice.rawValue)", isUrgent: true)
+        table.append(try row(test, choice, peak))
+      }
+    }
+    progress.clear()
+    print(table.text)
+    print("")
+    print(
+      """
+      account: what the rounding account adds to the time of one thread. time in dgemm: the share of one thread's time \
+      spent in matrix products. dgemm rate: what these achieve of the rate above.
+      """)
+  }
+
+  private func row(_ test: BenchmarkCase, _ method: BoundMethod, _ peak: Double) throws -> [String] {
+    var options = BoundOptions(method: method)
+    let one = try time(test, options)
+    options.threads = 2
+    let two = try time(test, options)
+    options.threads = 1
+    options.accountsForRounding = false
+    let bare = try time(test, options)
+    let milliseconds = { (x: Double) in String(format: x < 1e-2 ? "%.3f" : "%.1f", x * 1e3) }
+    let percent = { (x: Double) in String(format: "%.0f %%", x * 100) }
+    let share = one.products.seconds / one.total
+    let rate = one.products.seconds > 0 ? one.products.operations / one.products.seconds / peak : 0
+    return [
+      test.name, method.rawValue, milliseconds(one.least), milliseconds(two.least), milliseconds(bare.least),
+      percent(one.least / bare.least - 1), percent(share), one.products.calls > 0 ? percent(rate) : "-",
+    ]
+  }
+
+  private func time(_ test: BenchmarkCase, _ options: BoundOptions) throws -> (
+    least: Double, total: Double, products: gemm_meter_reading
+  ) {
+    _ = try test.graph.bounds(over: test.region, options)
+    var least = Double.infinity
+    var total = 0.0
+    gemm_meter_reset()
+    repeat {
+      let start = DispatchTime.now().uptimeNanoseconds
+      _ = try test.graph.bounds(over: test.region, options)
+      let elapsed = Double(DispatchTime.now().uptimeNanoseconds - start) * 1e-9
+      least = min(least, elapsed)
+      total += elapsed
+    } while total < seconds
+    return (least, total, gemm_meter_read())
+  }
+}
