@@ -98,7 +98,7 @@ let package = Package(
     .target(name: "TestSupport", dependencies: ["FileFormats"], path: "Tests/TestSupport"),
     .testTarget(name: "InputsTests", dependencies: ["Inputs"]),
     .testTarget(name: "ReportsTests", dependencies: ["Reports"]),
-    .testTarget(name: "BoundsTests", dependencies: ["Bounds", "Inputs", "Importers", "TestSupport"]),
+    .testTarget(name: "ReferenceTests", dependencies: ["Bounds", "Inputs", "Importers", "TestSupport"]),
     .testTarget(name: "NnverifyTests", dependencies: ["nnverify", "FileFormats", "TestSupport"]),
   ],
   swiftLanguageModes: [.v6]
