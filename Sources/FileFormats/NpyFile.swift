@@ -93,7 +93,9 @@ private struct Header {
   var shape: [Int] = []
 
   init(_ text: String, file: String) throws {
-    func failure(_ reason: String) -> FileError { FileError(file: file, place: ".npy header", reason: reason) }
+    func failure(_ reason: String) -> FileError {
+      FileError(file: file, place: ".npy header", reason: reason)
+    }
     guard let description = Self.entry("descr", in: text) else { throw failure("'descr' is missing") }
     let descriptor = description.trimmingCharacters(in: CharacterSet(charactersIn: "'\" "))
     guard let order = descriptor.first, "<>|=".contains(order) else {
@@ -102,7 +104,8 @@ private struct Header {
     isBigEndian = order == ">"
     type = String(descriptor.dropFirst())
     let widths = [
-      "f2": 2, "f4": 4, "f8": 8, "i1": 1, "i2": 2, "i4": 4, "i8": 8, "u1": 1, "u2": 2, "u4": 4, "u8": 8, "b1": 1,
+      "f2": 2, "f4": 4, "f8": 8, "i1": 1, "i2": 2, "i4": 4, "i8": 8, "u1": 1, "u2": 2, "u4": 4, "u8": 8,
+      "b1": 1,
     ]
     guard let width = widths[type] else { throw failure("the element type \(description) is not supported") }
     self.width = width
@@ -117,7 +120,9 @@ private struct Header {
     for part in text[text.index(after: start)..<end].split(separator: ",") {
       let digits = part.trimmingCharacters(in: .whitespaces)
       if digits.isEmpty { continue }
-      guard let extent = Int(digits), extent >= 0 else { throw failure("the shape has the extent '\(digits)'") }
+      guard let extent = Int(digits), extent >= 0 else {
+        throw failure("the shape has the extent '\(digits)'")
+      }
       shape.append(extent)
     }
   }

@@ -14,11 +14,17 @@ public struct ImportedNetwork: Sendable {
   /// Inputs whose values were built into the graph, because shapes depend on them (see ``ImportOptions/values``).
   /// They still are inputs of the graph, which no longer reads them.
   public var boundInputs: [String]
+  /// The number of elements of the file's floating-point weights; nil if the importer does not count them.
+  public var storedParameterCount: Int?
+
+  /// The number of parameters: the elements of the file's floating-point weights, or those of the graph's constants.
+  public var parameterCount: Int { storedParameterCount ?? graph.parameterCount }
 
   public init(
     graph: Graph, file: String, format: String, operatorCounts: [String: Int] = [:],
-    boundInputs: [String] = []
+    boundInputs: [String] = [], storedParameterCount: Int? = nil
   ) {
+    self.storedParameterCount = storedParameterCount
     self.graph = graph
     self.file = file
     self.format = format

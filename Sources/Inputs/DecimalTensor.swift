@@ -28,7 +28,8 @@ public struct DecimalNumber: Sendable, Equatable {
       return
     }
     guard let exact = Rational(text) else { return nil }
-    let nearest = text.utf8.contains(UInt8(ascii: "/")) ? exact.nearestDouble : Double(text) ?? exact.nearestDouble
+    let nearest =
+      text.utf8.contains(UInt8(ascii: "/")) ? exact.nearestDouble : Double(text) ?? exact.nearestDouble
     guard nearest.isFinite else { return nil }
     let held = Rational(nearest)
     let lower = held <= exact ? nearest : nearest.nextDown

@@ -60,7 +60,8 @@ public struct BoxDocument: Sendable {
       }
       for i in 0..<box.lower.count where box.lower.nearest[i] > box.upper.nearest[i] {
         throw field.error(
-          "element \(i): the lower bound \(box.lower.nearest[i]) is above the upper bound \(box.upper.nearest[i])")
+          "element \(i): the lower bound \(box.lower.nearest[i]) is above the upper bound \(box.upper.nearest[i])"
+        )
       }
       return box
     }

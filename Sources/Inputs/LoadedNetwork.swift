@@ -1,3 +1,4 @@
+import Domains
 import FileFormats
 import IR
 import Importers
@@ -12,6 +13,32 @@ public struct LoadedNetwork: Sendable {
   public var inputs: NetworkInputs
 
   public var graph: Graph { network.graph }
+
+  /// Reads a network and a box of its inputs. Shapes may depend on inputs that the box fixes.
+  ///
+  /// - Throws: `FileError`, `UnsupportedOperator`, `GraphError`.
+  public init(network path: String, box: BoxDocument, batch: Int? = nil) throws {
+    let values: NamedOrSingle<DecimalTensor> =
+      switch box.boxes {
+      case .single(let box): .single(box.lower)
+      case .named(let boxes): .named(boxes.map { (name: $0.name, value: $0.value.lower) })
+      }
+    let corner = InputDocument(file: box.file, values: values)
+    network = try ImportedNetwork.load(path, batch: batch, document: corner)
+    inputs = try NetworkInputs(corner, for: network.graph)
+  }
+
+  /// Checks that a region leaves alone the inputs whose values the shapes of the graph depend on.
+  ///
+  /// - Throws: `UnsupportedOperator` naming the input.
+  public func checkBoundInputs(_ region: Region) throws {
+    for (node, set) in zip(graph.inputNodes, region.inputs)
+    where network.boundInputs.contains(node.name) && set.isPerturbed {
+      throw UnsupportedOperator(
+        node: node.name, operatorName: "input",
+        reason: "shapes of the network depend on the value of this input, so it cannot be perturbed")
+    }
+  }
 
   /// Reads a network and values for its inputs: those of `input`, else the sample stored beside the network, else
   /// zeros.
@@ -39,23 +66,26 @@ public struct LoadedNetwork: Sendable {
 
 extension ImportedNetwork {
   /// Reads a network, with extents that the file leaves open taken from the values of `document`.
-  public static func load(_ path: String, batch: Int? = nil, document: InputDocument?) throws -> ImportedNetwork {
+  public static func load(_ path: String, batch: Int? = nil, document: InputDocument?) throws
+    -> ImportedNetwork
+  {
     let options = ImportOptions(batch: batch)
-    guard let document else { return try NetworkFile.load(path, options: options) }
+    guard let document else { return try Importer.load(path, options) }
     switch document.values {
     case .named(let entries):
-      let named = entries.map { ($0.name, $0.value) }
-      return try load(path, options, named)
+      return try load(path, options, entries.map { ($0.name, $0.value) })
     case .single(let value):
       // The name is known only once the file is read; a second reading is needed only if the shape does not fit.
-      let first = try NetworkFile.load(path, options: options)
-      guard let node = first.graph.inputNodes.first, first.graph.inputs.count == 1, node.shape.count != value.count
+      let first = try Importer.load(path, options)
+      guard let node = first.graph.inputNodes.first, first.graph.inputs.count == 1,
+        node.shape.count != value.count
       else { return first }
       return try load(path, options, [(node.name, value)])
     }
   }
 
-  private static func load(_ path: String, _ options: ImportOptions, _ named: [(String, DecimalTensor)]) throws
+  private static func load(_ path: String, _ options: ImportOptions, _ named: [(String, DecimalTensor)])
+    throws
     -> ImportedNetwork
   {
     var given = options
@@ -63,12 +93,12 @@ extension ImportedNetwork {
       guard let shape = value.shape else { continue }
       given.values[name] = Tensor(shape, value.nearest)
     }
-    if given.values.isEmpty { return try NetworkFile.load(path, options: options) }
+    if given.values.isEmpty { return try Importer.load(path, options) }
     do {
-      return try NetworkFile.load(path, options: given)
+      return try Importer.load(path, given)
     } catch let failure as FileError {
       // The values may lack or add axes of extent 1, or not fit at all: what the file itself says decides.
-      guard let plain = try? NetworkFile.load(path, options: options) else { throw failure }
+      guard let plain = try? Importer.load(path, options) else { throw failure }
       return plain
     }
   }

@@ -54,7 +54,8 @@ public struct DirectedDecimal: Sendable {
     guard let places else { return String(format: "%.\(Self.significant - 1)e", value) }
     let text = String(format: "%.\(places)f", value)
     // "-0.000" says no more than "0.000".
-    return text.hasPrefix("-") && !text.contains(where: { $0 >= "1" && $0 <= "9" }) ? String(text.dropFirst()) : text
+    return text.hasPrefix("-") && !text.contains(where: { $0 >= "1" && $0 <= "9" })
+      ? String(text.dropFirst()) : text
   }
 }
 

@@ -38,7 +38,9 @@ public struct TextTable: Sendable {
       while text.last == " " { text.removeLast() }
       return text
     }
-    return [line(columns.map(\.title)), widths.map { String(repeating: "-", count: $0) }.joined(separator: "  ")]
+    return [
+      line(columns.map(\.title)), widths.map { String(repeating: "-", count: $0) }.joined(separator: "  "),
+    ]
       + rows.map(line)
   }
 

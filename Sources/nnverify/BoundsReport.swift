@@ -82,7 +82,8 @@ struct BoundsReport {
       result.coefficients.enumerated().map { index, linear in
         let rows = linear.lowerConstant.count
         var inputs: [JSONValue] = []
-        for (position, node) in graph.inputNodes.enumerated() where region.region.inputs[position].isPerturbed {
+        for (position, node) in graph.inputNodes.enumerated() where region.region.inputs[position].isPerturbed
+        {
           let zeros = Tensor<Double>.zeros([rows * node.shape.count])
           inputs.append([
             "name": .string(node.name),
@@ -119,7 +120,7 @@ struct BoundsReport {
   private var heading: String {
     let inputs = graph.inputNodes.map { "\($0.name) \($0.shape)" }.joined(separator: ", ")
     return """
-      network  \(loaded.network.file) (\(loaded.network.format), \(graph.parameterCount.grouped) parameters)
+      network  \(loaded.network.file) (\(loaded.network.format), \(loaded.network.parameterCount.grouped) parameters)
       input    \(inputs): \(source)
       region   \(regionText)
       """
@@ -140,7 +141,9 @@ struct BoundsReport {
     let others = graph.inputs.count - perturbed.count
     let names = graph.inputs.count == 1 ? perturbed[0] : perturbed.joined(separator: ", ")
     let rest = others > 0 ? "; other inputs fixed" : ""
-    guard command.box == nil, let epsilon = command.epsilon else { return "lower <= \(names) <= upper\(rest)" }
+    guard command.box == nil, let epsilon = command.epsilon else {
+      return "lower <= \(names) <= upper\(rest)"
+    }
     switch command.norm {
     case .linf: return "every element of \(names) within \(epsilon.text) of the centre\(rest)"
     case .l2: return "\(names) within \(epsilon.text) of the centre in the Euclidean norm\(rest)"
@@ -232,7 +235,10 @@ struct BoundsReport {
     let shown = terms.sorted { abs($0.value) > abs($1.value) }.prefix(6)
     let format = { (x: Double) in DirectedDecimal(for: [x]).text(x) }
     var text = format(constant)
-    for term in shown { text += term.value < 0 ? " - \(format(-term.value)) \(term.name)" : " + \(format(term.value)) \(term.name)" }
+    for term in shown {
+      text +=
+        term.value < 0 ? " - \(format(-term.value)) \(term.name)" : " + \(format(term.value)) \(term.name)"
+    }
     if terms.count > shown.count { text += " + ... \(terms.count - shown.count) smaller terms" }
     return text
   }

@@ -96,7 +96,8 @@ import Testing
     let point = try sample()
     let lower = point.map { $0 - 0.03125 }
     let upper = point.map { $0 + 0.03125 }
-    let box = try folder.write("box.json", "{\"shape\":[1,64],\"lower\":\(text(lower)),\"upper\":\(text(upper))}")
+    let box = try folder.write(
+      "box.json", "{\"shape\":[1,64],\"lower\":\(text(lower)),\"upper\":\(text(upper))}")
     let named = try folder.write(
       "named.json", "{\"inputs\":{\"x\":{\"lower\":\(text(lower)),\"upper\":\(text(upper))}}}")
     let ball = try OutputBounds(json("bounds", mlp, "0.03125", "--method", "crown"))
@@ -174,7 +175,8 @@ import Testing
     let below = try #require(input["lower"]).results
     let above = try #require(input["upper"]).results
     let constants = (
-      below: try #require(linear["lower_constant"]).results, above: try #require(linear["upper_constant"]).results
+      below: try #require(linear["lower_constant"]).results,
+      above: try #require(linear["upper_constant"]).results
     )
     let center = try OutputBounds(document).center
     let point = try sample()
@@ -198,7 +200,8 @@ import Testing
     let tight = try OutputBounds(json("bounds", mlp, "0.1", "--method", "crown"))
     #expect(tight.width <= plain.width * (1 + 1e-12))
     let real = try OutputBounds(json("bounds", mlp, "0.02", "--method", "crown"))
-    let deployed = try OutputBounds(json("bounds", mlp, "0.02", "--method", "crown", "--arithmetic", "float32"))
+    let deployed = try OutputBounds(
+      json("bounds", mlp, "0.02", "--method", "crown", "--arithmetic", "float32"))
     #expect(deployed.width > real.width && deployed.width < real.width * 1.01)
     let none = try OutputBounds(json("bounds", mlp, "0.1", "--method", "alpha-crown", "--iterations", "0"))
     let some = try OutputBounds(
@@ -225,7 +228,8 @@ import Testing
     }
     let packed = try OutputBounds(
       json(
-        "bounds", folder.path("net.onnx.gz"), "0.02", "--input", folder.path("input.json.gz"), "--method", "ibp"))
+        "bounds", folder.path("net.onnx.gz"), "0.02", "--input", folder.path("input.json.gz"), "--method",
+        "ibp"))
     let plain = try OutputBounds(json("bounds", mlp, "0.02", "--method", "ibp"))
     #expect(packed.lower == plain.lower)
   }

@@ -10,11 +10,13 @@ import Testing
     sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
     let result = try nnverify.run(arguments)
-    #expect(!result.crashed && result.status == status, "\(arguments): \(result)", sourceLocation: sourceLocation)
+    #expect(
+      !result.crashed && result.status == status, "\(arguments): \(result)", sourceLocation: sourceLocation)
     #expect(result.output.isEmpty, sourceLocation: sourceLocation)
     #expect(result.seconds < 5, "\(arguments) took \(result.seconds) s", sourceLocation: sourceLocation)
     for part in parts {
-      #expect(result.errors.contains(part), "\(part) not in: \(result.errors)", sourceLocation: sourceLocation)
+      #expect(
+        result.errors.contains(part), "\(part) not in: \(result.errors)", sourceLocation: sourceLocation)
     }
   }
 
@@ -65,7 +67,9 @@ import Testing
     try expect(2, ["bounds", mlp, "0.1", "--rows", "none.json"], mentioning: "none.json")
     try expect(2, ["inspect", folder.write("text.onnx", "this is no network")])
     try expect(2, ["inspect", folder.write("empty.onnx", "")])
-    try expect(2, ["inspect", folder.write("random.onnx", (0..<4096).map { UInt8(truncatingIfNeeded: $0 &* 131 &+ 7) })])
+    try expect(
+      2,
+      ["inspect", folder.write("random.onnx", (0..<4096).map { UInt8(truncatingIfNeeded: $0 &* 131 &+ 7) })])
   }
 
   @Test func truncatedNetworksExitWith2() throws {
@@ -116,7 +120,8 @@ import Testing
     let ones = text(Array(repeating: 1, count: 64))
     for (index, content) in [
       "{\"lower\":\(ones),\"upper\":\(zeros)}", "{\"lower\":\(zeros)}", "{\"lower\":[0],\"upper\":[1]}",
-      "{\"lower\":\(zeros),\"upper\":[1]}", "[0,1]", "{\"inputs\":{\"y\":{\"lower\":\(zeros),\"upper\":\(ones)}}}",
+      "{\"lower\":\(zeros),\"upper\":[1]}", "[0,1]",
+      "{\"inputs\":{\"y\":{\"lower\":\(zeros),\"upper\":\(ones)}}}",
     ].enumerated() {
       let file = try folder.write("box-\(index).json", content)
       try expect(2, ["bounds", mlp, "--box", file], mentioning: "box-\(index).json")
@@ -134,7 +139,8 @@ import Testing
     let folder = try TemporaryFolder()
     func npy(_ header: String, _ data: [UInt8]) -> [UInt8] {
       let text = Array(header.utf8)
-      return [0x93] + Array("NUMPY".utf8) + [1, 0, UInt8(text.count & 255), UInt8(text.count >> 8)] + text + data
+      return [0x93] + Array("NUMPY".utf8) + [1, 0, UInt8(text.count & 255), UInt8(text.count >> 8)] + text
+        + data
     }
     for (index, bytes) in [
       npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1, 64), }", [0, 0, 0]),

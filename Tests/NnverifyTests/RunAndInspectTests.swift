@@ -30,7 +30,8 @@ import Testing
       let text = Array("{'descr': '\(descr)', 'fortran_order': False, 'shape': \(shape), }\n".utf8)
       return [0x93] + Array("NUMPY".utf8) + [1, 0, UInt8(text.count), 0] + text + data
     }
-    let nested = "[" + (0..<8).map { r in text(Array(point[(r * 8)..<(r * 8 + 8)])) }.joined(separator: ",") + "]"
+    let nested =
+      "[" + (0..<8).map { r in text(Array(point[(r * 8)..<(r * 8 + 8)])) }.joined(separator: ",") + "]"
     let files = [
       try folder.write("flat.json", text(point)),
       try folder.write("shaped.json", "{\"shape\":[1,64],\"values\":\(text(point))}"),
@@ -43,7 +44,9 @@ import Testing
     let expected = try json("run", mlp)
     for file in files { #expect(try json("run", mlp, "--input", file) == expected, "\(file)") }
     let square = try folder.write("square.json", nested)
-    #expect(try json("run", "networks/digits-cnn.onnx", "--input", square) == json("run", "networks/digits-cnn.onnx"))
+    #expect(
+      try json("run", "networks/digits-cnn.onnx", "--input", square)
+        == json("run", "networks/digits-cnn.onnx"))
   }
 
   @Test(arguments: ["digits-mlp", "digits-cnn", "digits-transformer", "digits-deep"])

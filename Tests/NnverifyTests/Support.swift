@@ -50,8 +50,9 @@ struct OutputBounds {
 /// The sample of the digits network.
 func sample() throws -> [Double] {
   try #require(
-    JSONValue.parse(contentsOf: SharedData.project.appendingPathComponent("networks/digits-mlp.input.json").path)[
-      "values"]?.doubles)
+    JSONValue.parse(
+      contentsOf: SharedData.project.appendingPathComponent("networks/digits-mlp.input.json").path)[
+        "values"]?.doubles)
 }
 
 func text(_ values: [Double]) -> String { "[" + values.map { "\($0)" }.joined(separator: ",") + "]" }

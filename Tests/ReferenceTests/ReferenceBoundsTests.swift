@@ -36,7 +36,8 @@ struct ReferenceBoundsTests {
       }
       // The rounding account may cost up to 1e-6 relative, and only outwards.
       #expect(
-        inwards <= 1e-9 && outwards <= 1e-6, "\(file), \(method): inwards by \(inwards), outwards by \(outwards)")
+        inwards <= 1e-9 && outwards <= 1e-6,
+        "\(file), \(method): inwards by \(inwards), outwards by \(outwards)")
     }
   }
 

@@ -32,7 +32,7 @@ struct ReferenceCase {
     let document = try SharedData.json("verification/" + path)
     let network = try #require(document["network"]?.stringValue)
     let full = SharedData.path("verification/" + network)
-    graph = try NetworkFile.load(FileManager.default.fileExists(atPath: full) ? full : full + ".gz").graph
+    graph = try Importer.load(FileManager.default.fileExists(atPath: full) ? full : full + ".gz").graph
     let input = [1] + (try #require(graph.inputNodes.first)).shape
     let set: InputSet
     if let lower = document["box_lower"]?.flattened, let upper = document["box_upper"]?.flattened {
@@ -75,7 +75,8 @@ struct ReferenceCase {
     "forward+backward": .forwardCrown, "alpha-CROWN": .alphaCrown,
   ]
 
-  func bounds(_ method: BoundMethod, slope: SlopePolicy = .adaptive, isPlain: Bool = false) throws -> Interval {
+  func bounds(_ method: BoundMethod, slope: SlopePolicy = .adaptive, isPlain: Bool = false) throws -> Interval
+  {
     var options = BoundOptions(method: method)
     options.slope = slope
     options.isPlain = isPlain

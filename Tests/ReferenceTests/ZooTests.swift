@@ -18,7 +18,7 @@ struct ZooTests {
     var cases: [JSONValue]
 
     init(_ name: String) throws {
-      graph = try NetworkFile.load(SharedData.path("zoo/\(name)/model.onnx")).graph
+      graph = try Importer.load(SharedData.path("zoo/\(name)/model.onnx")).graph
       cases = try #require(SharedData.json("zoo/\(name)/cases.json")["cases"]?.arrayValue)
     }
 

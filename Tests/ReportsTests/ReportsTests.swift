@@ -9,7 +9,8 @@ import Testing
       state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
       let mantissa = Double(Int64(bitPattern: state) >> 11) / 0x1p52
       let value = mantissa * Double(sign: .plus, exponent: Int(state % 60) - 30, significand: 1)
-      for format in [DirectedDecimal(for: [value]), DirectedDecimal(places: 3), DirectedDecimal(places: nil)] {
+      for format in [DirectedDecimal(for: [value]), DirectedDecimal(places: 3), DirectedDecimal(places: nil)]
+      {
         let down = Rational(format.text(value, .down))
         let up = Rational(format.text(value, .up))
         #expect(down != nil && up != nil)
@@ -38,6 +39,7 @@ import Testing
 
   @Test func numbersForPeople() {
     #expect(1_234_567.grouped == "1,234,567" && 12.grouped == "12" && (-1000).grouped == "-1,000")
-    #expect((0.0012).duration == "1.2 ms" && (125.0).duration == "2 min 05 s" && (0.00005).duration == "50 us")
+    #expect(
+      (0.0012).duration == "1.2 ms" && (125.0).duration == "2 min 05 s" && (0.00005).duration == "50 us")
   }
 }

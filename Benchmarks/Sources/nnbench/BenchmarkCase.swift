@@ -22,7 +22,7 @@ struct BenchmarkCase {
         FileHandle.standardError.write(Data("nnbench: \(file.path) is not there, \(name) is skipped\n".utf8))
         return
       }
-      let graph = try NetworkFile.load(path).graph
+      let graph = try Importer.load(path).graph
       let shape = [1] + graph.inputNodes[0].shape
       let set = Region.infinityBall(Tensor(shape, center(shape.count)), radius: radius)
       cases.append(BenchmarkCase(name: name, graph: graph, region: Region([set])))
@@ -40,7 +40,9 @@ struct BenchmarkCase {
     try add("resnet_2b", onnx("cifar10_resnet/onnx/resnet_2b.onnx"), radius: 0.002, constant(0.1))
     let digits = networks.appendingPathComponent("digits-mlp.onnx")
     let sample = try InputDocument(contentsOf: networks.appendingPathComponent("digits-mlp.input.json").path)
-    if case .single(let values) = sample.values { try add("digits-mlp", digits, radius: 0.02) { _ in values.nearest } }
+    if case .single(let values) = sample.values {
+      try add("digits-mlp", digits, radius: 0.02) { _ in values.nearest }
+    }
     return cases
   }
 }

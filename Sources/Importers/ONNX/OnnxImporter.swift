@@ -155,7 +155,17 @@ final class OnnxSession {
       graph: ActivationFusion.apply(to: named(lowering.builder.build()).prunedToOutputs()),
       file: file.tensors.file,
       format: "ONNX, \(opset)IR \(model.irVersion)", operatorCounts: operatorCounts,
-      boundInputs: graph.input.map(\.name).filter { bound.contains($0) })
+      boundInputs: graph.input.map(\.name).filter { bound.contains($0) },
+      storedParameterCount: Self.parameterCount(graph))
+  }
+
+  /// The number of elements of the floating-point initialisers.
+  private static func parameterCount(_ graph: Onnx_GraphProto) -> Int {
+    graph.initializer.reduce(0) { total, proto in
+      guard let type = OnnxElementType(rawValue: Int(proto.dataType)), elementType(type)?.isFloatingPoint == true
+      else { return total }
+      return total + (Shape(proto.dims.map { Int($0) }).checkedCount(limit: Lowering.sizeLimit) ?? 0)
+    }
   }
 
   /// The graph whose nodes carry the names of the file's values.

@@ -22,7 +22,8 @@ struct BoundsCommand: ParsableCommand {
   @Argument(help: "The network: ONNX or .nnet, plain or gzip-compressed.")
   var model: String
 
-  @Argument(help: "The size of the perturbation, a decimal or a quotient such as 2/255; not needed with --box.")
+  @Argument(
+    help: "The size of the perturbation, a decimal or a quotient such as 2/255; not needed with --box.")
   var epsilon: Radius?
 
   @Option(help: ArgumentHelp("The centre: JSON or .npy.", valueName: "file"))
@@ -43,7 +44,9 @@ struct BoundsCommand: ParsableCommand {
   @Option(help: "The lower line of an undecided ReLU: adaptive, zero, one or same.")
   var slope: SlopePolicy = .adaptive
 
-  @Option(help: ArgumentHelp("The inputs that EPSILON applies to; all floating-point ones by default.", valueName: "input,..."))
+  @Option(
+    help: ArgumentHelp(
+      "The inputs that EPSILON applies to; all floating-point ones by default.", valueName: "input,..."))
   var perturb: NameList?
 
   @Option(help: "What the bounds hold for: real, or float32 in any order of summation.")
@@ -58,10 +61,13 @@ struct BoundsCommand: ParsableCommand {
   @Option(help: ArgumentHelp("The optimiser's rate.", valueName: "x"))
   var learningRate: Double?
 
-  @Option(help: ArgumentHelp("Bound this element of the first output minus every other one.", valueName: "label"))
+  @Option(
+    help: ArgumentHelp("Bound this element of the first output minus every other one.", valueName: "label"))
   var margins: Int?
 
-  @Option(help: ArgumentHelp("Bound these linear functions of the first output: JSON {\"rows\":[[..],..]}.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp(
+      "Bound these linear functions of the first output: JSON {\"rows\":[[..],..]}.", valueName: "file"))
   var rows: String?
 
   @Flag(help: "Bounds of every node too.")
@@ -80,7 +86,8 @@ struct BoundsCommand: ParsableCommand {
     if box == nil && epsilon == nil { throw ValidationError("EPSILON or --box is needed") }
     if box != nil && input != nil { throw ValidationError("--input and --box exclude each other") }
     if box != nil && perturb != nil {
-      throw ValidationError("--perturb says what EPSILON applies to; a --box gives every input its own bounds")
+      throw ValidationError(
+        "--perturb says what EPSILON applies to; a --box gives every input its own bounds")
     }
     if box != nil && norm != .linf { throw ValidationError("the norm of a --box is inf") }
     if margins != nil && rows != nil { throw ValidationError("--margins and --rows exclude each other") }
@@ -98,9 +105,16 @@ struct BoundsCommand: ParsableCommand {
   func run() throws {
     let progress = ProgressLine()
     progress.update("reading \(model)", isUrgent: true)
-    let loaded = try LoadedNetwork(network: model, input: input, batch: batch)
+    let box = try box.map { try BoxDocument(contentsOf: $0) }
+    let loaded =
+      if let box {
+        try LoadedNetwork(network: model, box: box, batch: batch)
+      } else {
+        try LoadedNetwork(network: model, input: input, batch: batch)
+      }
     let graph = loaded.graph
-    let region = try perturbedRegion(loaded)
+    let region = try perturbedRegion(loaded, box)
+    try loaded.checkBoundInputs(region.region)
     let target = try outputRows(graph)
     var options = BoundOptions(method: method)
     options.isPlain = plain
@@ -132,8 +146,8 @@ struct BoundsCommand: ParsableCommand {
     if json { printJSON(report.json) } else { print(report.text) }
   }
 
-  private func perturbedRegion(_ loaded: LoadedNetwork) throws -> PerturbedRegion {
-    if let box { return try PerturbedRegion(BoxDocument(contentsOf: box), for: loaded.graph) }
+  private func perturbedRegion(_ loaded: LoadedNetwork, _ box: BoxDocument?) throws -> PerturbedRegion {
+    if let box { return try PerturbedRegion(box, for: loaded.graph) }
     for name in perturb?.names ?? [] {
       guard let node = loaded.graph.inputNodes.first(where: { $0.name == name }) else {
         let names = loaded.graph.inputNodes.map(\.name).joined(separator: ", ")
@@ -153,10 +167,12 @@ struct BoundsCommand: ParsableCommand {
     let shape = graph[graph.outputs[0].node].shape
     if let margins {
       guard shape.count >= 2 else {
-        throw ValidationError("--margins: the first output has one element, there is nothing to compare it with")
+        throw ValidationError(
+          "--margins: the first output has one element, there is nothing to compare it with")
       }
       guard margins < shape.count else {
-        throw ValidationError("--margins: the first output has \(shape.count) elements, there is no label \(margins)")
+        throw ValidationError(
+          "--margins: the first output has \(shape.count) elements, there is no label \(margins)")
       }
       return .margins(label: margins, count: shape.count)
     }

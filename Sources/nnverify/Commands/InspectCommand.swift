@@ -24,7 +24,7 @@ struct InspectCommand: ParsableCommand {
   func validate() throws { try Check.positive(batch, "--batch") }
 
   func run() throws {
-    let network = try NetworkFile.load(model, options: ImportOptions(batch: batch))
+    let network = try Importer.load(model, ImportOptions(batch: batch))
     let graph = network.graph
     let methods = graph.methodsByOperator()
     let counts = network.operatorCounts.isEmpty ? graph.operatorCounts : network.operatorCounts
@@ -33,12 +33,14 @@ struct InspectCommand: ParsableCommand {
       return
     }
     print("network     \(network.file) (\(network.format))")
-    for node in graph.inputNodes { print("input       \(node.name) \(node.shape) \(node.elementType.rawValue)") }
+    for node in graph.inputNodes {
+      print("input       \(node.name) \(node.shape) \(node.elementType.rawValue)")
+    }
     for output in graph.outputs {
       let node = graph[output.node]
       print("output      \(output.name) \(node.shape) \(node.elementType.rawValue)")
     }
-    print("parameters  \(graph.parameterCount.grouped)")
+    print("parameters  \(network.parameterCount.grouped)")
     print("nodes       \(graph.nodes.count.grouped) after constant folding")
     print("")
     var table = TextTable([.init("operator"), .init("count", .right), .init("methods")])
@@ -54,7 +56,9 @@ struct InspectCommand: ParsableCommand {
     return methods.isEmpty ? "none" : methods.map(\.rawValue).joined(separator: ", ")
   }
 
-  private func document(_ network: ImportedNetwork, _ counts: [String: Int], _ methods: [String: [BoundMethod]])
+  private func document(
+    _ network: ImportedNetwork, _ counts: [String: Int], _ methods: [String: [BoundMethod]]
+  )
     -> JSONValue
   {
     let graph = network.graph
@@ -71,7 +75,7 @@ struct InspectCommand: ParsableCommand {
       "inputs": .array(graph.inputNodes.map { value($0.name, $0) }),
       "outputs": .array(graph.outputs.map { value($0.name, graph[$0.node]) }),
       "operators": .object(JSONObject(names.map { .init(key: $0, value: JSONValue(counts[$0] ?? 0)) })),
-      "parameters": JSONValue(graph.parameterCount),
+      "parameters": JSONValue(network.parameterCount),
       "nodes": JSONValue(graph.nodes.count),
       "methods": .object(
         JSONObject(

@@ -33,7 +33,9 @@ do {
   print("\(path), every input element within \(radiusText) of the sample")
   for i in 0..<center.count {
     print(
-      String(format: "y[%d] = %9.4f  in [%9.4f, %9.4f]", i, center[flat: i], bounds.lower[flat: i], bounds.upper[flat: i]))
+      String(
+        format: "y[%d] = %9.4f  in [%9.4f, %9.4f]", i, center[flat: i], bounds.lower[flat: i],
+        bounds.upper[flat: i]))
   }
 
   // Which inputs does the lower bound of the predicted class depend on most?
