@@ -72,7 +72,8 @@ let package = Package(
     .executableTarget(
       name: "nnverify",
       dependencies: [
-        "CommandSupport", "Importers", "Inputs", "Bounds", "Search", "SMT", "Explanations", "Results", "Reports",
+        "CommandSupport", "Importers", "Inputs", "Bounds", "Search", "SMT", "Explanations", "Results",
+        "Reports",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .executableTarget(

@@ -1,4 +1,4 @@
-import Bounds
+@_spi(Benchmarks) import Bounds
 import Domains
 import IR
 import Operators

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// Every file of reference bounds, every method.
-@Suite(.enabled(if: SharedData.isPresent, SharedData.comment))
+@Suite(.enabled(if: SharedData.isPresent, Comment(rawValue: SharedData.comment)))
 struct ReferenceBoundsTests {
   static let files = SharedData.names(in: "verification/bounds", suffix: ".json").map { "bounds/" + $0 }
 
@@ -76,7 +76,7 @@ struct ReferenceBoundsTests {
 }
 
 /// One small network per operator, every method.
-@Suite(.enabled(if: SharedData.isPresent, SharedData.comment))
+@Suite(.enabled(if: SharedData.isPresent, Comment(rawValue: SharedData.comment)))
 struct OperatorBoundsTests {
   static let files = SharedData.names(in: "verification/opzoo", suffix: ".json").map { "opzoo/" + $0 }
 

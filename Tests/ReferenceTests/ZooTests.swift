@@ -9,7 +9,7 @@ import TestSupport
 import Testing
 
 /// One trained network per architecture family: import, run, bound.
-@Suite(.enabled(if: SharedData.isPresent, SharedData.comment))
+@Suite(.enabled(if: SharedData.isPresent, Comment(rawValue: SharedData.comment)))
 struct ZooTests {
   static let networks = SharedData.names(in: "zoo").filter { !$0.hasSuffix(".md") }
 
