@@ -106,8 +106,12 @@ public struct DecimalTensor: Sendable, Equatable {
     } else if dims[depth] != elements.count {
       throw field.error("has \(elements.count) elements, the lists before it \(dims[depth])")
     }
-    for element in elements {
+    for (place, element) in elements.enumerated() {
       if case .array = element.value {
+        // A deeper level exists from the first list on; numbers stand on the deepest level only.
+        guard place == 0 || dims.count > depth + 1 else {
+          throw element.error("expected a number, as before it")
+        }
         try append(element, depth: depth + 1, &dims)
       } else {
         guard dims.count == depth + 1 else { throw element.error("expected a list, as before it") }

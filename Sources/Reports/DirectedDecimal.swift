@@ -33,13 +33,12 @@ public struct DirectedDecimal: Sendable {
     var text = format(value)
     guard direction != .nearest else { return text }
     let exact = Rational(value)
-    var shift = step(value)
+    let unit = step(value)
     // Formatting rounds to nearest, so one step of the last digit is enough; a second covers the rounding of the step.
     for _ in 0..<4 {
-      guard let printed = Rational(text) else { return text }
+      guard let printed = Rational(text), let number = Double(text) else { return text }
       if direction == .down ? printed <= exact : printed >= exact { return text }
-      text = format(direction == .down ? value - shift : value + shift)
-      shift += step(value)
+      text = format(direction == .down ? number - unit : number + unit)
     }
     return text
   }
