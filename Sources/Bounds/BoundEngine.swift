@@ -15,10 +15,15 @@ struct BoundEngine: Domain, Sendable {
   enum Tightening { case none, backward, forward }
 
   let graph: Graph
+  /// Bounds known for values that were composites before expansion.
+  let enclosures: [NodeID: Enclosure]
   let region: Region
   let options: BoundOptions
   let tightening: Tightening
   private let arithmetic: IntervalDomain
+
+  /// Whether intermediate bounds are optimised too, every element with slopes of its own.
+  let optimizes: Bool
 
   /// Whether each node depends on a perturbed input.
   let varies: [Bool]
@@ -34,8 +39,15 @@ struct BoundEngine: Domain, Sendable {
   /// Linear in the inputs: bounded exactly by one backward walk.
   private var isLinear: [Bool]
   private var tightened: [Set<Int>]
+  /// Whether interval bounds improved on the method's own anywhere.
+  private(set) var intersectionMattered = false
 
-  init(graph: Graph, region: Region, options: BoundOptions, tightening: Tightening) {
+  init(
+    graph: Graph, enclosures: [NodeID: Enclosure] = [:], region: Region, options: BoundOptions,
+    tightening: Tightening, optimizes: Bool = false
+  ) {
+    self.enclosures = enclosures
+    self.optimizes = optimizes
     self.graph = graph
     self.region = region
     self.options = options
@@ -69,7 +81,13 @@ struct BoundEngine: Domain, Sendable {
     // Every node is wanted, not only the ancestors of outputs; dead ones were pruned at import.
     for node in graph.nodes where intervals[node.id] == nil {
       let arguments = try node.inputs.map { try interval($0) }
-      intervals[node.id] = try evaluate(node, arguments)
+      var value = try evaluate(node, arguments)
+      if let enclosure = enclosures[node.id], options.arithmetic == .real {
+        // The expansion of a composite that knows bounds of its own.
+        let own = enclosure.composite.enclose(try enclosure.inputs.map { try interval($0) })
+        value = value.repeatedBatch(max(value.batch, own.batch)).intersection(own)
+      }
+      intervals[node.id] = value
       if options.boundsEveryNode, tightening == .backward { try tighten(node.id) { _, _ in true } }
     }
   }
@@ -171,6 +189,22 @@ struct BoundEngine: Domain, Sendable {
     return bounds
   }
 
+  mutating func composite(_ c: any Composite, _ x: [Interval], at node: Node) throws -> Interval {
+    var arithmetic = arithmetic
+    guard varies[node.id] else { return try arithmetic.composite(c, x, at: node) }
+    for id in Set(node.inputs) where varies[id] { try tighten(id) { l, u in l < u } }
+    let arguments = try node.inputs.map { try interval($0) }
+    // Composites that offer no lines were expanded before.
+    guard let whole = c as? any RelaxedComposite, let lines = GroupLines(whole, inputs: arguments) else {
+      throw GraphError(node: node.name, reason: "\(c.name) has no linear bounds on an unbounded argument")
+    }
+    relaxations[node.id] = .matrices(lines)
+    if let forward {
+      forms[node.id] = forward.composite(lines, whole, node.inputs.map { forms[$0] }, arguments, at: node)
+    }
+    return try arithmetic.composite(c, arguments, at: node)
+  }
+
   // MARK: Tightening
 
   /// Tightens the bounds of the elements of a node for which `needs(lower, upper)` holds in some example.
@@ -180,35 +214,59 @@ struct BoundEngine: Domain, Sendable {
     let n = graph[id].shape.count
     if tightening == .forward, let forward, let form = forms[id] {
       let own = forward.concretize(form)
-      intervals[id] = options.isPlain ? own : current.intersection(own)
+      let met = options.isPlain ? own : current.repeatedBatch(own.batch).intersection(own)
+      if !options.isPlain && (met.lower != own.lower || met.upper != own.upper) {
+        intersectionMattered = true
+      }
+      intervals[id] = met
       return
     }
     // Interval methods still use the exact bounds of what is linear in the inputs: a ball must reach the first
-    // relaxation as a ball.
-    let isBall = region.inputs.contains { if case .ball = $0 { true } else { false } }
-    guard tightening == .backward || (isLinear[id] && (isBall || !options.isPlain)) else { return }
-    var rows: [Int] = []
-    for j in 0..<n where !tightened[id].contains(j) {
-      for b in 0..<current.batch where needs(current.lower[flat: b * n + j], current.upper[flat: b * n + j]) {
-        rows.append(j)
-        break
-      }
+    // relaxation as a ball, in every element, because intervals of stable neurons matter to them too.
+    let isBallImage = isLinear[id] && region.inputs.contains { if case .ball = $0 { true } else { false } }
+    guard tightening == .backward || (isLinear[id] && (isBallImage || !options.isPlain)) else { return }
+    var rows = (0..<n).filter { j in
+      !tightened[id].contains(j)
+        && (0..<current.batch).contains { b in
+          isBallImage || needs(current.lower[flat: b * n + j], current.upper[flat: b * n + j])
+        }
+    }
+    // Published results bound every element anew once nine in ten need it.
+    if options.isPlain && tightening == .backward && Double(rows.count) > 0.9 * Double(n) {
+      rows = Array(0..<n)
     }
     guard !rows.isEmpty else { return }
     tightened[id].formUnion(rows)
-    let bounds = try backward(id, rows: rows)
+    improve(id, rows, with: try backward(id, rows: rows), replacing: options.isPlain)
+    guard optimizes, !isLinear[id] else { return }
+    let tighter = try interval(id)
+    let open = rows.filter { j in
+      (0..<tighter.batch).contains { b in
+        needs(tighter.lower[flat: b * n + j], tighter.upper[flat: b * n + j])
+      }
+    }
+    if !open.isEmpty { improve(id, open, with: try optimized(id, rows: open), replacing: false) }
+  }
+
+  /// Takes new bounds `[B, rows]` of some elements of a node.
+  private mutating func improve(_ id: NodeID, _ rows: [Int], with bounds: Interval, replacing: Bool) {
+    guard let current = intervals[id] else { return }
+    let n = graph[id].shape.count
     var refined = current.batch == region.batch ? current : current.repeatedBatch(region.batch)
+    // Released so that the elements are not copied once more.
+    intervals[id] = nil
     for b in 0..<region.batch {
       for (r, j) in rows.enumerated() {
         let place = b * n + j
         let low = bounds.lower[flat: b * rows.count + r]
         let high = bounds.upper[flat: b * rows.count + r]
-        if options.isPlain {
+        if replacing {
           refined.lower[flat: place] = low
           refined.upper[flat: place] = high
         } else {
           let l = max(low, refined.lower[flat: place])
           let u = min(high, refined.upper[flat: place])
+          if l > low || u < high { intersectionMattered = true }
           // Two sound bounds of a value meet; if rounding of an empty region says otherwise, keep the first.
           if l <= u {
             refined.lower[flat: place] = l
@@ -218,6 +276,43 @@ struct BoundEngine: Domain, Sendable {
       }
     }
     intervals[id] = refined
+  }
+
+  /// Bounds of some elements, each side of each with slopes of its own.
+  private func optimized(_ id: NodeID, rows: [Int]) throws -> Interval {
+    let relaxed = RelaxedGraph(self)
+    let n = graph[id].shape.count
+    let batch = region.batch
+    let size = SlopeOptimizer.blockSize
+    let starts = Array(stride(from: 0, to: rows.count, by: size))
+    let options = options
+    let shape = graph[id].shape
+    let blocks = try parallelMap(starts.count, threads: options.threads) {
+      index -> (lower: [Double], upper: [Double]) in
+      let block = Array(rows[starts[index]..<min(starts[index] + size, rows.count)])
+      let seeds = Tensor<Double>(writing: [batch * 2 * block.count] + shape) { s in
+        for b in 0..<batch {
+          for r in 0..<(2 * block.count) {
+            let target = s + (b * 2 * block.count + r) * n
+            target.update(repeating: 0, count: n)
+            target[block[r % block.count]] = r < block.count ? 1 : -1
+          }
+        }
+      }
+      return try SlopeOptimizer.twoSided(relaxed, target: id, seeds: seeds, options: options).bounds
+    }
+    var lower = Tensor<Double>.zeros([batch, rows.count])
+    var upper = lower
+    for (start, block) in zip(starts, blocks) {
+      let each = block.lower.count / batch
+      for b in 0..<batch {
+        for r in 0..<each {
+          lower[flat: b * rows.count + start + r] = block.lower[b * each + r]
+          upper[flat: b * rows.count + start + r] = block.upper[b * each + r]
+        }
+      }
+    }
+    return Interval(lower: lower, upper: upper)
   }
 
   /// Backward bounds of some elements of a node, `[B, rows]`, in blocks of rows that threads share.
@@ -278,6 +373,12 @@ struct BoundEngine: Domain, Sendable {
       forward.affine(map, [reshaped], [interval.reshaped([interval.batch, shape.count])], at: at))
   }
 
+}
+
+/// A composite that was expanded, with the nodes of its inputs.
+struct Enclosure: Sendable {
+  var composite: any RelaxedComposite
+  var inputs: [NodeID]
 }
 
 /// Results of `body` for 0..<count in order, computed on up to `threads` threads. What is computed does not depend on

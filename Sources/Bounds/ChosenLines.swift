@@ -152,4 +152,12 @@ struct ChosenLines: Domain {
       }
     }
   }
+
+  func composite(_ c: any Composite, _ x: [Tensor<Double>], at node: Node) throws -> Tensor<Double> {
+    if let value = fixed(node) { return value }
+    guard case .matrices(let lines)? = relaxed.relaxations[node.id], let a = arrivals[node.id] else {
+      return Tensor.zeros([rows] + node.shape)
+    }
+    return lines.evaluate(x, coefficients: a, rows: rows, shape: node.shape)
+  }
 }

@@ -503,7 +503,16 @@ struct CrownRule: AdjointRule {
   }
 
   mutating func composite(_ composite: any Composite, _ c: Covector, at node: Node) throws -> [Covector?] {
-    throw GraphError(node: node.name, reason: "\(composite.name) must be expanded before linear bounds")
+    if recording { arrivals[node.id] = c }
+    guard case .matrices(let lines)? = relaxations[node.id] else { throw missing(node) }
+    let dense = c.dense(node.shape, batch: batch)
+    charge(dense, lines.charge)
+    let low = lines.pull(dense.lower, below: true, rows: rows)
+    let high = lines.pull(dense.upper ?? dense.lower, below: false, rows: rows)
+    addConstants(lower: low.constants, upper: high.constants)
+    let lowers = lines.split(low.inputs, rows: rows, shapes: composite.inputShapes)
+    let uppers = lines.split(high.inputs, rows: rows, shapes: composite.inputShapes)
+    return zip(lowers, uppers).map { .pair($0, $1) }
   }
 
   mutating func merge(_ a: Covector, _ b: Covector, at node: Node) throws -> Covector {

@@ -331,6 +331,65 @@ struct ForwardForms: Sendable {
     }
   }
 
+  func composite(
+    _ lines: GroupLines, _ c: any Composite, _ x: [LinearForm?], _ intervals: [Interval], at node: Node
+  ) -> LinearForm {
+    let forms = x.indices.map { x[$0] ?? constant(intervals[$0]) }
+    let n = node.shape.count
+    let total = lines.offsets[lines.offsets.count - 1]
+    func join(_ parts: [Tensor<Double>]) -> [Double] {
+      if parts.count == 1 { return parts[0].elements }
+      let rows = parts[0].batch
+      return (0..<rows).flatMap { r in parts.flatMap { $0.examples(r..<(r + 1)).elements } }
+    }
+    let lowRows = join(forms.map(\.lowerCoefficients))
+    let highRows = join(forms.map { $0.upperCoefficients ?? $0.lowerCoefficients })
+    let lowConstants = join(forms.map(\.lowerConstant))
+    let highConstants = join(forms.map(\.upperConstant))
+    let sizes = join(forms.map { reach($0) })
+    var result = LinearForm(
+      lowerCoefficients: Tensor.zeros([batch * columns] + node.shape),
+      upperCoefficients: Tensor.zeros([batch * columns] + node.shape),
+      lowerConstant: Tensor.zeros([batch] + node.shape), upperConstant: Tensor.zeros([batch] + node.shape))
+    var upper = Tensor<Double>.zeros([batch * columns] + node.shape)
+    var error = Tensor<Double>.zeros([batch] + node.shape)
+    for b in 0..<batch {
+      for group in lines.examples[lines.examples.count == 1 ? 0 : b].groups {
+        let m = group.inputs.count
+        let g = 8 * Rounding.gamma(m + 4)
+        for (j, output) in group.outputs.enumerated() {
+          let o = Int(output)
+          func side(_ coefficients: [Double], _ intercept: Double, _ isBelow: Bool) -> Double {
+            var value = intercept
+            for (i, input) in group.inputs.enumerated() {
+              let s = coefficients[j * m + i]
+              if s == 0 { continue }
+              let usesLow = (s > 0) == isBelow
+              let source = usesLow ? lowRows : highRows
+              for k in (b * columns)..<((b + 1) * columns) {
+                let term = s * source[k * total + Int(input)]
+                if isBelow {
+                  result.lowerCoefficients[flat: k * n + o] += term
+                } else {
+                  upper[flat: k * n + o] += term
+                }
+              }
+              value += s * (usesLow ? lowConstants : highConstants)[b * total + Int(input)]
+              error[flat: b * n + o] += g * abs(s) * sizes[b * total + Int(input)]
+            }
+            error[flat: b * n + o] += g * abs(intercept)
+            return value
+          }
+          result.lowerConstant[flat: b * n + o] = side(group.below, group.belowIntercept[j], true)
+          result.upperConstant[flat: b * n + o] = side(group.above, group.aboveIntercept[j], false)
+        }
+      }
+    }
+    result.upperCoefficients = upper
+    widen(&result, by: error)
+    return result
+  }
+
   func discrete(
     _ f: any DiscreteFunction, _ relaxation: Relaxation, _ x: [LinearForm?], _ intervals: [Interval],
     at node: Node

@@ -20,8 +20,28 @@ extension Graph {
     useSingleThreadedBLAS()
     let batch = region.batch
     let region = Region(region.inputs.map { $0.repeatedBatch(batch) })
-    let expanded = expandingComposites().graph
-    return try BoundProblem(graph: expanded, region: region, rows: rows, options: options).solve()
+    let (expanded, enclosures) = expandedForBounds(options.arithmetic)
+    return try BoundProblem(
+      graph: expanded, enclosures: enclosures, region: region, rows: rows, options: options
+    ).solve()
+  }
+}
+
+extension Graph {
+  /// Composites that offer lines stay whole (their lines speak of real numbers, so not for float32); the others are
+  /// expanded, but what they know of their bounds is kept.
+  func expandedForBounds(_ arithmetic: Arithmetic) -> (graph: Graph, enclosures: [NodeID: Enclosure]) {
+    let (expanded, mapping) = expandingComposites { composite in
+      arithmetic == .real && (composite as? any RelaxedComposite)?.offersLines == true
+    }
+    var enclosures: [NodeID: Enclosure] = [:]
+    for node in nodes {
+      guard case .composite(let composite) = node.operation, let known = composite as? any RelaxedComposite,
+        !known.offersLines
+      else { continue }
+      enclosures[mapping[node.id]] = Enclosure(composite: known, inputs: node.inputs.map { mapping[$0] })
+    }
+    return (expanded, enclosures)
   }
 }
 
@@ -40,9 +60,10 @@ extension InputSet {
 /// One call: a graph without composites, a region, what to bound and how.
 struct BoundProblem {
   let graph: Graph
+  let enclosures: [NodeID: Enclosure]
   let region: Region
   let rows: OutputRows?
-  let options: BoundOptions
+  var options: BoundOptions
 
   /// What is bounded at the end: a node and rows on it.
   private var targets: [(node: NodeID, rows: Tensor<Double>?)] {
@@ -64,7 +85,7 @@ struct BoundProblem {
 
   /// CROWN, then every row once more with slopes of its own.
   private func optimized() throws -> (result: BoundResult, tightenedRows: Int) {
-    var engine = BoundEngine(graph: graph, region: region, options: options, tightening: .backward)
+    var engine = makeEngine(.backward, optimizes: true)
     try engine.run()
     var result = try finish(engine, .alphaCrown)
     let relaxed = RelaxedGraph(engine)
@@ -92,14 +113,15 @@ struct BoundProblem {
     }
     var options = options
     options.keepsCoefficients = false
-    let problem = BoundProblem(graph: graph, region: region, rows: rows, options: options)
+    let problem = BoundProblem(
+      graph: graph, enclosures: enclosures, region: region, rows: rows, options: options)
     var engines: [BoundEngine.Tightening: BoundEngine] = [:]
     for (tightening, method) in cheaper {
       let engine: BoundEngine
       if let known = engines[tightening] {
         engine = known
       } else {
-        var fresh = BoundEngine(graph: graph, region: region, options: options, tightening: tightening)
+        var fresh = makeEngine(tightening)
         try fresh.run()
         engine = fresh
         engines[tightening] = fresh
@@ -117,19 +139,16 @@ struct BoundProblem {
     return result
   }
 
-  /// Rows of one block of an optimisation: twice as many are walked, one for each side.
-  private static let optimizedBlockSize = 64
-
   private func optimize(_ relaxed: RelaxedGraph, _ node: NodeID, _ rows: Tensor<Double>?) throws -> (
     Interval, BoundResult.LinearBounds?
   ) {
     let count = rows?.shape[0] ?? graph[node].shape.count
     let n = graph[node].shape.count
     let batch = region.batch
-    let starts = Array(stride(from: 0, to: count, by: Self.optimizedBlockSize))
+    let starts = Array(stride(from: 0, to: count, by: SlopeOptimizer.blockSize))
     let blocks = try parallelMap(starts.count, threads: options.threads) { index -> Block in
       let start = starts[index]
-      let size = min(Self.optimizedBlockSize, count - start)
+      let size = min(SlopeOptimizer.blockSize, count - start)
       // An upper bound is the negated lower bound of the negated row.
       let seeds = Tensor<Double>(writing: [batch * 2 * size] + graph[node].shape) { s in
         for b in 0..<batch {
@@ -145,25 +164,34 @@ struct BoundProblem {
           }
         }
       }
-      var optimizer = SlopeOptimizer(relaxed, target: node, seeds: seeds)
-      if optimizer.isFree {
-        try optimizer.optimize(
-          iterations: options.iterations, learningRate: options.learningRate, decay: options.decay)
-      }
-      let rule = try optimizer.prove(keepsCoefficients: options.keepsCoefficients)
-      return Block(
-        start: start, size: size, bounds: rule.bounds,
-        linear: options.keepsCoefficients ? rule.linearBounds : nil
-      )
-      .foldingNegatedRows(batch: batch)
+      let folded = try SlopeOptimizer.twoSided(relaxed, target: node, seeds: seeds, options: options)
+      return Block(start: start, size: size, bounds: folded.bounds, linear: folded.linear)
     }
     return gather(blocks, count, options.keepsCoefficients)
   }
 
+  private func makeEngine(_ tightening: BoundEngine.Tightening, optimizes: Bool = false) -> BoundEngine {
+    BoundEngine(
+      graph: graph, enclosures: enclosures, region: region, options: options, tightening: tightening,
+      optimizes: optimizes)
+  }
+
   private func single(_ tightening: BoundEngine.Tightening, _ method: BoundMethod) throws -> BoundResult {
-    var engine = BoundEngine(graph: graph, region: region, options: options, tightening: tightening)
+    var engine = makeEngine(tightening)
     try engine.run()
-    return try finish(engine, method)
+    var result = try finish(engine, method)
+    if !options.isPlain && engine.intersectionMattered {
+      // Tighter intermediate bounds choose other lines, which are not tighter in every direction: the plain method's
+      // own result still counts.
+      var plain = self
+      plain.options.isPlain = true
+      plain.options.keepsCoefficients = false
+      let other = try plain.single(tightening, method)
+      for position in result.outputs.indices {
+        result.outputs[position] = result.outputs[position].intersection(other.outputs[position])
+      }
+    }
+    return result
   }
 
   /// The final bounds on an engine that has run.
@@ -281,38 +309,6 @@ struct BoundProblem {
     var size: Int
     var bounds: (lower: [Double], upper: [Double])
     var linear: CrownRule.Linear?
-
-    /// A block of 2 * size rows per example, the second half negated: their negated lower bounds are the upper bounds
-    /// of the first half.
-    func foldingNegatedRows(batch: Int) -> Block {
-      var folded = Block(start: start, size: size, bounds: ([], []), linear: nil)
-      let each = 2 * size
-      for b in 0..<batch {
-        for r in 0..<size {
-          folded.bounds.lower.append(bounds.lower[b * each + r])
-          folded.bounds.upper.append(-bounds.lower[b * each + size + r])
-        }
-      }
-      guard let linear else { return folded }
-      var result = CrownRule.Linear(coefficients: [:], lowerConstant: [], upperConstant: [])
-      for b in 0..<batch {
-        for r in 0..<size {
-          result.lowerConstant.append(linear.lowerConstant[b * each + r])
-          result.upperConstant.append(-linear.lowerConstant[b * each + size + r])
-        }
-      }
-      for (id, pair) in linear.coefficients {
-        var lowers: [Tensor<Double>] = []
-        var uppers: [Tensor<Double>] = []
-        for b in 0..<batch {
-          lowers.append(pair.lower.examples((b * each)..<(b * each + size)))
-          uppers.append(pair.lower.examples((b * each + size)..<((b + 1) * each)).map { -$0 })
-        }
-        result.coefficients[id] = (.concatenatingBatches(lowers), .concatenatingBatches(uppers))
-      }
-      folded.linear = result
-      return folded
-    }
   }
 
   private func join(_ blocks: [Block], _ count: Int) -> BoundResult.LinearBounds {

@@ -16,6 +16,7 @@ enum Relaxation: Sendable {
   case knownFactor(KnownFactor)
   case selection(SelectionLines)
   case copies(CopyTables)
+  case matrices(GroupLines)
 }
 
 /// Lines below and above an elementwise function, `[B] + shape` each.

@@ -58,7 +58,10 @@ struct RelaxedGraph: Sendable {
       let bounds = try IntervalDomain(options.arithmetic).discrete(f, x, at: node)
       return .copies(f, inputs: x, bounds: bounds)
     case .composite(let c):
-      throw GraphError(node: node.name, reason: "\(c.name) must be expanded before linear bounds")
+      guard let c = c as? any RelaxedComposite, let lines = GroupLines(c, inputs: x) else {
+        throw GraphError(node: node.name, reason: "\(c.name) must be expanded before linear bounds")
+      }
+      return .matrices(lines)
     }
   }
 

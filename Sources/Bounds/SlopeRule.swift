@@ -172,7 +172,13 @@ struct SlopeRule: AdjointRule {
   mutating func composite(_ composite: any Composite, _ c: Tensor<Double>, at node: Node) throws -> [Tensor<
     Double
   >?] {
-    throw GraphError(node: node.name, reason: "\(composite.name) must be expanded before linear bounds")
+    guard case .matrices(let lines)? = relaxed.relaxations[node.id] else {
+      return node.inputs.map { _ in nil }
+    }
+    arrivals[node.id] = c
+    let pulled = lines.pull(c, below: true, rows: rows)
+    for r in 0..<rows { constant[r] += pulled.constants[r] }
+    return lines.split(pulled.inputs, rows: rows, shapes: composite.inputShapes)
   }
 
   mutating func merge(_ a: Tensor<Double>, _ b: Tensor<Double>, at node: Node) -> Tensor<Double> { a + b }

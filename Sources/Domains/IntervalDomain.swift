@@ -212,6 +212,30 @@ public struct IntervalDomain: Domain, Sendable {
   }
 }
 
+extension IntervalDomain {
+  /// Composites that know their own enclosure use it; it speaks of real numbers, so float32 bounds take the expansion,
+  /// whose steps carry the deployed rounding.
+  public mutating func composite(_ c: any Composite, _ x: [Interval], at node: Node) throws -> Interval {
+    if arithmetic == .real, let enclosed = (c as? any RelaxedComposite)?.enclose(x) { return enclosed }
+    return try c.expansion.interpret(x, in: &self).outputs[0]
+  }
+}
+
+extension RelaxedComposite {
+  /// The enclosure of every example.
+  public func enclose(_ x: [Interval]) -> Interval {
+    let batch = x.map(\.batch).max() ?? 1
+    let bounds = (0..<batch).map { b -> Interval in
+      let pick = { (t: Tensor<Double>) in t.example(t.batch == 1 ? 0 : b).reshaped(t.exampleShape) }
+      let (lower, upper) = enclose(lower: x.map { pick($0.lower) }, upper: x.map { pick($0.upper) })
+      return Interval(lower: lower.reshaped([1] + outputShape), upper: upper.reshaped([1] + outputShape))
+    }
+    if batch == 1 { return bounds[0] }
+    return Interval(
+      lower: .concatenatingBatches(bounds.map(\.lower)), upper: .concatenatingBatches(bounds.map(\.upper)))
+  }
+}
+
 extension Graph {
   /// Interval bounds of every node over a region.
   public func intervals(over region: Region, _ arithmetic: Arithmetic = .real) throws -> Trace<Interval> {

@@ -10,6 +10,9 @@ public protocol RelaxedComposite: Composite {
     lower: Tensor<Double>, upper: Tensor<Double>
   )
 
+  /// Whether `relax` gives lines on every finite box, so that bound analyses need not expand the composite.
+  var offersLines: Bool { get }
+
   /// Linear functions below and above every output. Coefficients are finite; an intercept may be infinite.
   ///
   /// Nil if the composite has none that beat its expansion on this box.
@@ -17,6 +20,7 @@ public protocol RelaxedComposite: Composite {
 }
 
 extension RelaxedComposite {
+  public var offersLines: Bool { false }
   public func relax(lower: [Tensor<Double>], upper: [Tensor<Double>]) -> CompositeRelaxation? { nil }
 }
 

@@ -97,6 +97,8 @@ public struct Softmax: RelaxedComposite {
     return (low, high)
   }
 
+  public var offersLines: Bool { true }
+
   public func relax(lower: [Tensor<Double>], upper: [Tensor<Double>]) -> CompositeRelaxation? {
     CompositeRelaxation(
       groups: rows.starts.map { start in
@@ -195,6 +197,8 @@ public struct LogSoftmax: RelaxedComposite {
     }
     return (low, high)
   }
+
+  public var offersLines: Bool { true }
 
   public func relax(lower: [Tensor<Double>], upper: [Tensor<Double>]) -> CompositeRelaxation? {
     CompositeRelaxation(

@@ -71,7 +71,7 @@ public struct Relu: ElementwiseFunction {
     let chord = chordSlope(lower, upper)
     let free: Double
     switch policy {
-    case .adaptive: free = upper > -lower ? 1 : negativeSlope
+    case .adaptive: free = chord > 0.5 ? 1 : negativeSlope
     case .zero: free = negativeSlope
     case .one: free = 1
     case .same: free = chord

@@ -1,0 +1,127 @@
+import Domains
+import IR
+import Rigor
+import Tensors
+
+/// Linear bounds of a composite that is treated whole: small matrices per group of outputs, for every example.
+struct GroupLines: Sendable {
+  var examples: [CompositeRelaxation]
+  /// First element of each input in the concatenation, and the total.
+  var offsets: [Int]
+  /// `[B] + output shape`: what rounding can do per unit of coefficient.
+  var charge: Tensor<Double>
+
+  /// nil if the composite has no lines on this box.
+  init?(_ c: any RelaxedComposite, inputs: [Interval]) {
+    let batch = inputs.map(\.batch).max() ?? 1
+    var offsets = [0]
+    for shape in c.inputShapes { offsets.append(offsets[offsets.count - 1] + shape.count) }
+    let outputs = c.outputShape.count
+    var charge = Tensor<Double>.zeros([batch] + c.outputShape)
+    examples = []
+    for b in 0..<batch {
+      let pick = { (t: Tensor<Double>) in t.example(t.batch == 1 ? 0 : b).reshaped(t.exampleShape) }
+      let lower = inputs.map { pick($0.lower) }
+      let upper = inputs.map { pick($0.upper) }
+      guard let lines = c.relax(lower: lower, upper: upper) else { return nil }
+      let sizes = zip(lower, upper).flatMap { l, u in
+        zip(l.elements, u.elements).map { max(abs($0), abs($1)) }
+      }
+      for group in lines.groups {
+        // A covector element is a sum over the group's outputs of one product each; the intercepts join a sum over
+        // all outputs.
+        let g = Rounding.gamma(group.outputs.count + 3)
+        let sum = Rounding.gamma(outputs + 3)
+        let n = group.inputs.count
+        for (j, output) in group.outputs.enumerated() {
+          var reach = 0.0
+          for (i, input) in group.inputs.enumerated() {
+            let coefficient = max(abs(group.below[j * n + i]), abs(group.above[j * n + i]))
+            if coefficient != 0 { reach += coefficient * sizes[Int(input)] }
+          }
+          let intercept = max(abs(group.belowIntercept[j]), abs(group.aboveIntercept[j]))
+          charge[flat: b * outputs + Int(output)] = (g * reach + sum * intercept) * (1 + 0x1p-20)
+        }
+      }
+      examples.append(lines)
+    }
+    self.offsets = offsets
+    self.charge = charge
+  }
+
+  /// Pulls rows of coefficients on the outputs back to the concatenated inputs: `[rows, total]` and what is added to
+  /// every row's constant. `below` says that positive coefficients take the line below.
+  func pull(_ a: Tensor<Double>, below: Bool, rows: Int) -> (inputs: [Double], constants: [Double]) {
+    let total = offsets[offsets.count - 1]
+    let outputs = rows == 0 ? 0 : a.count / rows
+    let each = max(1, rows / examples.count)
+    var result = [Double](repeating: 0, count: rows * total)
+    var constants = [Double](repeating: 0, count: rows)
+    a.withPointer { x in
+      result.withUnsafeMutableBufferPointer { y in
+        for r in 0..<rows {
+          for group in examples[examples.count == 1 ? 0 : r / each].groups {
+            let n = group.inputs.count
+            for (j, output) in group.outputs.enumerated() {
+              let value = x[r * outputs + Int(output)]
+              if value == 0 { continue }
+              let isBelow = (value > 0) == below
+              constants[r] += value * (isBelow ? group.belowIntercept[j] : group.aboveIntercept[j])
+              if isBelow {
+                for i in 0..<n { y[r * total + Int(group.inputs[i])] += value * group.below[j * n + i] }
+              } else {
+                for i in 0..<n { y[r * total + Int(group.inputs[i])] += value * group.above[j * n + i] }
+              }
+            }
+          }
+        }
+      }
+    }
+    return (result, constants)
+  }
+
+  /// Splits `[rows, total]` into one tensor per input.
+  func split(_ values: [Double], rows: Int, shapes: [Shape]) -> [Tensor<Double>] {
+    let total = offsets[offsets.count - 1]
+    if shapes.count == 1 { return [Tensor([rows] + shapes[0], values)] }
+    return shapes.enumerated().map { index, shape in
+      Tensor(
+        [rows] + shape,
+        (0..<rows).flatMap {
+          values[($0 * total + offsets[index])..<($0 * total + offsets[index] + shape.count)]
+        })
+    }
+  }
+
+  /// The chosen line of every output at the given inputs, for rows whose coefficients on the outputs are `a`.
+  func evaluate(_ x: [Tensor<Double>], coefficients a: Tensor<Double>, rows: Int, shape: Shape) -> Tensor<
+    Double
+  > {
+    let outputs = shape.count
+    let each = max(1, rows / examples.count)
+    return Tensor(writing: [rows] + shape) { z in
+      for r in 0..<rows {
+        for group in examples[examples.count == 1 ? 0 : r / each].groups {
+          let n = group.inputs.count
+          for (j, output) in group.outputs.enumerated() {
+            let isBelow = a[flat: r * outputs + Int(output)] > 0
+            var sum = isBelow ? group.belowIntercept[j] : group.aboveIntercept[j]
+            for i in 0..<n {
+              let coefficient = isBelow ? group.below[j * n + i] : group.above[j * n + i]
+              sum += coefficient * element(x, Int(group.inputs[i]), r)
+            }
+            z[r * outputs + Int(output)] = sum
+          }
+        }
+      }
+    }
+  }
+
+  private func element(_ x: [Tensor<Double>], _ index: Int, _ row: Int) -> Double {
+    // Offsets start at 0 and increase, so some input contains the index.
+    let input = x.count == 1 ? 0 : offsets.lastIndex { $0 <= index } ?? 0
+    let tensor = x[min(input, x.count - 1)]
+    let size = tensor.count / max(tensor.batch, 1)
+    return tensor[flat: (tensor.batch == 1 ? 0 : row) * size + index - offsets[input]]
+  }
+}
