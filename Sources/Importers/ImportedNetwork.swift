@@ -44,17 +44,21 @@ public struct ImportOptions: Sendable {
   /// Values of inputs. They are used only where a shape depends on one; the input is then built in as a constant
   /// and named in ``ImportedNetwork/boundInputs``.
   public var values: [String: Tensor<Double>]
+  /// Whether every integer or boolean input that has a value is built in, too. What such inputs index or choose is
+  /// then fixed, so that look-ups and aggregation along given edges are linear; the inputs cannot be perturbed.
+  public var integersAreFixed: Bool
   /// Whether a `.nnet` network includes the normalisation of inputs and outputs that its header gives.
   public var normalised: Bool
 
   public init(
     batch: Int? = nil, dimensions: [String: Int] = [:], shapes: [String: Shape] = [:],
-    values: [String: Tensor<Double>] = [:], normalised: Bool = true
+    values: [String: Tensor<Double>] = [:], integersAreFixed: Bool = false, normalised: Bool = true
   ) {
     self.batch = batch
     self.dimensions = dimensions
     self.shapes = shapes
     self.values = values
+    self.integersAreFixed = integersAreFixed
     self.normalised = normalised
   }
 }

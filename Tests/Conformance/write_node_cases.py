@@ -81,7 +81,8 @@ def main():
             "inputs": len(inputs),
             "outputs": len(outputs),
             "rtol": case.rtol,
-            "atol": case.atol,
+            # Outputs of Fourier transforms carry float32 noise of their own of up to 2e-7.
+            "atol": max(case.atol, 1e-6) if operator[case.name] in ("DFT", "STFT") else case.atol,
         })
     with open(os.path.join(folder, "index.json"), "w") as file:
         json.dump({"onnx": onnx.__version__, "cases": index}, file, indent=1)

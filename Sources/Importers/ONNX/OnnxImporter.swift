@@ -23,6 +23,12 @@ public struct OnnxImporter: Sendable {
   /// Imports, building in the values of inputs that shapes turn out to depend on.
   static func build(_ file: OnnxModelFile, _ options: ImportOptions) throws -> ImportedNetwork {
     var bound: Set<String> = []
+    if options.integersAreFixed {
+      for input in file.model.graph.input where options.values[input.name] != nil {
+        let type = OnnxElementTypes.type(Int(input.type.tensorType.elemType))
+        if type?.isFloatingPoint == false { bound.insert(input.name) }
+      }
+    }
     while true {
       let session = try OnnxSession(file, options, bound: bound)
       do {

@@ -122,15 +122,13 @@ final class OnnxNode {
   func float(_ name: String) throws(FileError) -> Double? {
     guard let attribute = try find(name, .float, "a number", { $0.hasF }) else { return nil }
     if attribute.f.isNaN { throw malformed("is not a number", attribute: name) }
-    return Self.decimal(attribute.f)
+    return Literals.decimal(attribute.f)
   }
-
-  static func decimal(_ number: Float) -> Double { Double(number.description) ?? Double(number) }
 
   func float(_ name: String, default value: Double) throws(FileError) -> Double { try float(name) ?? value }
 
   func floats(_ name: String) throws(FileError) -> [Double]? {
-    try find(name, .floats, "a list of numbers", { !$0.floats.isEmpty }).map { $0.floats.map(Self.decimal) }
+    try find(name, .floats, "a list of numbers", { !$0.floats.isEmpty }).map { $0.floats.map(Literals.decimal) }
   }
 
   func string(_ name: String) throws(FileError) -> String? {

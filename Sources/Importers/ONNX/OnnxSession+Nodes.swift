@@ -27,10 +27,23 @@ extension OnnxSession {
       }
       return indices
     }
+    lowering.epsilons.formUnion(Self.epsilons(nodes))
     let needed = self.needed(outputs.compactMap { producer[$0] }, reads)
     for index in try order(nodes, reads) where needed[index] {
       try lower(nodes[index], in: scope)
     }
+  }
+
+  /// Names of values that an Add brings under a Sqrt: guards against division by zero.
+  private static func epsilons(_ nodes: [Onnx_NodeProto]) -> Set<String> {
+    var roots: Set<String> = []
+    for node in nodes where node.opType == "Sqrt" { roots.formUnion(node.input) }
+    if roots.isEmpty { return [] }
+    var names: Set<String> = []
+    for node in nodes where node.opType == "Add" && node.output.contains(where: roots.contains) {
+      names.formUnion(node.input)
+    }
+    return names
   }
 
   /// The nodes that the given ones depend on, themselves included.

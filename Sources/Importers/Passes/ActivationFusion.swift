@@ -35,13 +35,14 @@ public struct ActivationFusion {
     let isScaled = scaled(node.id) != nil
     guard isScaled || isProduct(node) else { return nil }
     let (scale, factors) = self.factors(node.id, depth: 4)
-    guard factors.count == 2 else { return cube(scale, factors) }
+    if scale == 1, let x = base(factors, degree: 3) { return (Pow(3), x) }
+    guard factors.count == 2 else { return nil }
     for (x, other) in [(factors[0], factors[1]), (factors[1], factors[0])] {
       if close(scale, 0.5), let f = gelu(x, other) { return (f, x) }
       if close(scale, 1), let f = gated(x, other) { return (f, x) }
       if close(scale * 6, 1), isClippedShift(other, of: x) { return (HardSwish(), x) }
     }
-    return cube(scale, factors)
+    return nil
   }
 
   // MARK: Functions
@@ -68,13 +69,8 @@ public struct ActivationFusion {
     else { return false }
     let terms = graph[sum].inputs
     guard let place = terms.firstIndex(of: x) else { return false }
-    guard let (power, coefficient) = scaled(terms[1 - place]), close(coefficient, 0.044715) else {
-      return false
-    }
-    if case .elementwise(let f) = graph[power].operation, let pow = f as? Pow {
-      return pow.exponent == 3 && graph[power].inputs[0] == x
-    }
-    return cube(1, factors(power, depth: 4).factors)?.1 == x
+    let (coefficient, powers) = factors(terms[1 - place], depth: 6)
+    return close(coefficient, 0.044715) && base(powers, degree: 3) == x
   }
 
   private func gated(_ x: NodeID, _ other: NodeID) -> (any ElementwiseFunction)? {
@@ -111,15 +107,27 @@ public struct ActivationFusion {
     return (Softplus(), graph[inner].inputs[0])
   }
 
-  /// x * x * x, whose square the importer has already made one node.
-  private func cube(_ scale: Double, _ factors: [NodeID]) -> (any ElementwiseFunction, NodeID)? {
-    guard scale == 1, factors.count == 2 else { return nil }
-    for (x, other) in [(factors[0], factors[1]), (factors[1], factors[0])] {
-      if case .elementwise(let f) = graph[other].operation, f is Square, graph[other].inputs[0] == x {
-        return (Pow(3), x)
+  /// The value whose power the factors make: x * x * x, x^2 * x or x^3.
+  private func base(_ factors: [NodeID], degree: Int) -> NodeID? {
+    var bases: Set<NodeID> = []
+    var total = 0
+    for factor in factors {
+      guard case .elementwise(let f) = graph[factor].operation else {
+        bases.insert(factor)
+        total += 1
+        continue
       }
+      switch f {
+      case is Square: total += 2
+      case let power as Pow where power.exponent == 3: total += 3
+      default:
+        bases.insert(factor)
+        total += 1
+        continue
+      }
+      bases.insert(graph[factor].inputs[0])
     }
-    return nil
+    return total == degree && bases.count == 1 ? bases.first : nil
   }
 
   // MARK: Parts

@@ -58,7 +58,6 @@ public struct PointwiseDiscrete: DiscreteFunction {
       guard b != 0 else { throw GraphError(node: "", reason: "an integer is divided by zero") }
       return (a / b).rounded(.towardZero)
     case .modulo:
-      guard b != 0 else { throw GraphError(node: "", reason: "an integer is divided by zero") }
       let rest = a.truncatingRemainder(dividingBy: b)
       return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest
     case .remainder: return a.truncatingRemainder(dividingBy: b)
@@ -79,9 +78,10 @@ public struct PointwiseDiscrete: DiscreteFunction {
     case .bitXor: return Double(x ^ y)
     case .shiftLeft:
       // The domain wraps the product into the element type.
+      // Shifts are unsigned, so a negative one is a large one.
       guard y >= 0, y < 64 else { return 0 }
       return a * Double(sign: .plus, exponent: Int(y), significand: 1)
-    default: return y >= 0 && y < 64 ? Double(x >> y) : 0
+    default: return Double(y >= 0 && y < 64 ? x >> y : x >> 63)
     }
   }
 

@@ -41,6 +41,12 @@ extension Lowering {
     }
     if let weight = b.weight { return try linear(form.fixing(right: weight), a) }
     if let weight = a.weight { return try linear(form.fixing(left: weight), b) }
+    if !a.isKnown, let weight = b.constant {
+      return try linear(RoundedCoefficients(form.fixing(right: weight), roundings: b.roundings), a)
+    }
+    if !b.isKnown, let weight = a.constant {
+      return try linear(RoundedCoefficients(form.fixing(left: weight), roundings: a.roundings), b)
+    }
     return try emit(.product(form), [a, b], shape, a.type)
   }
 
@@ -48,7 +54,7 @@ extension Lowering {
   func div(_ a: Value, _ b: Value) throws -> Value {
     let shape = try commonShape([a.shape, b.shape])
     if let weight = b.weight {
-      if let divisor = a.weight { return try divideConstants(divisor, weight, shape, a.type) }
+      if a.isKnown { return try composite(Quotient(a.shape, b.shape), [a, b]) }
       let inverse = weight.values.map { 1 / $0 }
       // The inverse of a power of two is exact; any other carries one rounding.
       let exact = weight.values.elements.allSatisfy { $0.significand == 1 || $0 == 0 || !$0.isFinite }
@@ -60,16 +66,12 @@ extension Lowering {
     if case (.node(let x), .node(let y)) = (a.content, b.content), x == y, a.type.isFloatingPoint == false {
       return try filled(1, shape, a.type)
     }
-    return try mul(a, try reciprocal(b))
-  }
-
-  private func divideConstants(_ a: Weight, _ b: Weight, _ shape: Shape, _ type: ElementType) throws -> Value
-  {
-    try checkSize(shape, limit: foldingLimit)
-    let left = a.shape.broadcastIndices(to: shape)
-    let right = b.shape.broadcastIndices(to: shape)
-    let quotients = zip(left, right).map { a.values[flat: Int($0)] / b.values[flat: Int($1)] }
-    return Value(quotients, shape, type)
+    if let numerator = a.elements {
+      let inverse = try reciprocal(b)
+      return numerator.allSatisfy { $0 == 1 } ? try broadcast(inverse, to: shape) : try mul(a, inverse)
+    }
+    if b.constant != nil && !a.isKnown { return try mul(a, try reciprocal(b)) }
+    return try composite(Quotient(a.shape, b.shape), [a, b])
   }
 
   /// Integer division that truncates towards zero.
@@ -124,6 +126,12 @@ extension Lowering {
     }
     if let weight = b.weight { return try linear(form.fixing(right: weight), a) }
     if let weight = a.weight { return try linear(form.fixing(left: weight), b) }
+    if !a.isKnown, let weight = b.constant {
+      return try linear(RoundedCoefficients(form.fixing(right: weight), roundings: b.roundings), a)
+    }
+    if !b.isKnown, let weight = a.constant {
+      return try linear(RoundedCoefficients(form.fixing(left: weight), roundings: a.roundings), b)
+    }
     return try emit(.product(form), [a, b], form.outputShape, a.type)
   }
 
@@ -236,18 +244,26 @@ extension Lowering {
     if x.type == type { return x }
     if type == .bool { return try elementwise(NonZero(), x, type: .bool) }
     if x.type.isFloatingPoint && !type.isFloatingPoint { return try elementwise(Truncate(), x, type: type) }
-    if let weight = x.weight, type.isFloatingPoint { return Value(rounded(weight, to: type), type) }
+    if let weight = x.constant, type.isFloatingPoint, let exact = rounded(weight, x.roundings, to: type) {
+      return Value(exact, type, roundings: type == .float64 ? x.roundings : 0)
+    }
     return try linear(Reshape.identity(x.shape), x, type: type)
   }
 
-  /// A constant rounded to the nearest values of a floating-point type.
-  private func rounded(_ weight: Weight, to type: ElementType) -> Weight {
+  /// A constant rounded to the nearest values of a floating-point type; nil where the constant's own error leaves open
+  /// which these are.
+  private func rounded(_ weight: Weight, _ roundings: Int, to type: ElementType) -> Weight? {
     let round: (Double) -> Double
     switch type {
     case .float16: round = { Double(Float16($0)) }
     case .float32: round = { Double(Float($0)) }
     case .bfloat16: round = { Double(Self.bfloat16(Float($0))) }
     default: return weight
+    }
+    // A little more than the error, for the rounding of these products.
+    let slack = Double(roundings) * 0x1.1p-53
+    for value in weight.values.elements where roundings > 0 {
+      if round(value * (1 - slack)) != round(value * (1 + slack)) { return nil }
     }
     if weight.values.elements.allSatisfy({ round($0) == $0 || $0.isNaN }) { return weight }
     return Weight(weight.values.map(round))

@@ -28,14 +28,18 @@ extension Lowering {
 
   /// exp(x) over its sum along an axis.
   func softmax(_ x: Value, axis: Int) throws -> Value {
-    let shifted = try sub(x, try reduceExtremum(.maximum, x, [axis]))
-    let powers = try exp(shifted)
-    return try div(powers, try reduceSum(powers, [axis]))
+    if x.shape.count == 0 { return x }
+    if x.type == .float16 || x.type == .bfloat16 {
+      // Half precision rounds every step of the definition.
+      let powers = try exp(try sub(x, try reduceExtremum(.maximum, x, [axis])))
+      return try div(powers, try reduceSum(powers, [axis]))
+    }
+    return try composite(Softmax(x.shape, axis: axis), [x])
   }
 
   func logSoftmax(_ x: Value, axis: Int) throws -> Value {
-    let shifted = try sub(x, try reduceExtremum(.maximum, x, [axis]))
-    return try sub(shifted, try log(try reduceSum(try exp(shifted), [axis])))
+    if x.shape.count == 0 { return x }
+    return try composite(LogSoftmax(x.shape, axis: axis), [x])
   }
 
   /// The logarithm of the sum of exponentials along axes, which keep extent 1.
@@ -51,17 +55,46 @@ extension Lowering {
     return try mul(centered, try reciprocal(try sqrt(try add(variance, epsilon))))
   }
 
-  /// LayerNormalization over the last axes.
-  func layerNormalization(_ x: Value, axes: Set<Int>, epsilon: Double, scale: Value, bias: Value?) throws
-    -> Value
-  {
-    let scaled = try mul(try normalize(x, axes: axes, epsilon: epsilon), scale)
+  /// LayerNormalization over all axes from `axis` on.
+  func layerNormalization(_ x: Value, axis: Int, epsilon: Double, scale: Value, bias: Value?) throws -> Value {
+    if x.shape.count == 0 { return x }
+    let fixed = scale.isConstant && bias?.isConstant ?? true
+    let unit = try Normalization.layer(
+      x.shape, axis: axis, epsilon: epsilon, scale: fixed ? scale.weight : nil, bias: fixed ? bias?.weight : nil)
+    let normal = try composite(unit, [x])
+    if fixed { return normal }
+    let scaled = try mul(normal, scale)
     return try bias.map { try add(scaled, $0) } ?? scaled
   }
 
-  /// x / sqrt(mean square + epsilon) over axes.
-  func rootMeanSquare(_ x: Value, axes: Set<Int>, epsilon: Double) throws -> Value {
-    let mean = try reduceMean(try square(x), axes)
-    return try mul(x, try reciprocal(try sqrt(try add(mean, epsilon))))
+  /// x / sqrt(mean square + epsilon) over all axes from `axis` on, scaled.
+  func rootMeanSquare(_ x: Value, axis: Int, epsilon: Double, scale: Value) throws -> Value {
+    if x.shape.count == 0 { return x }
+    let unit = try Normalization.rootMeanSquare(x.shape, axis: axis, epsilon: epsilon, scale: scale.weight)
+    let normal = try composite(unit, [x])
+    return scale.isConstant ? normal : try mul(normal, scale)
+  }
+
+  /// Normalisation of every channel, or group of channels, of `[N, C, ...]`, with a scale and a bias per channel or
+  /// group.
+  func channelNormalization(
+    _ x: Value, groups: Int?, epsilon: Double, scale: Value, bias: Value
+  ) throws -> Value {
+    if x.shape.count == 0 { return x }
+    let fixed = scale.isConstant && bias.isConstant
+    let unit = try Normalization.channels(
+      x.shape, groups: groups, epsilon: epsilon, scale: fixed ? scale.weight : nil, bias: fixed ? bias.weight : nil)
+    let normal = try composite(unit, [x])
+    if fixed { return normal }
+    // One number per channel; those of a group repeat.
+    let channels = x.shape[1]
+    func spread(_ value: Value) throws -> Value {
+      var dims = [Int](repeating: 1, count: x.rank)
+      dims[1] = channels
+      let repeats = channels / max(1, value.shape.count)
+      let all = try take(value, axis: 0, (0..<channels).map { $0 / max(1, repeats) })
+      return try reshape(all, Shape(dims))
+    }
+    return try add(try mul(normal, try spread(scale)), try spread(bias))
   }
 }

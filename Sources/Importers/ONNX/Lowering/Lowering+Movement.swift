@@ -9,7 +9,9 @@ extension Lowering {
     guard shape.checkedCount(limit: Self.sizeLimit) == x.shape.count else {
       throw GraphError(node: builder.scope, reason: "cannot reshape \(x.shape) to \(shape)")
     }
-    if let weight = x.weight { return Value(Weight(weight.values.reshaped(shape)), x.type) }
+    if let weight = x.constant {
+      return Value(Weight(weight.values.reshaped(shape)), x.type, roundings: x.roundings)
+    }
     return try linear(Reshape(x.shape, to: shape), x)
   }
 

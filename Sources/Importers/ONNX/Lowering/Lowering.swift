@@ -20,6 +20,9 @@ final class Lowering {
   /// Largest number of nodes.
   static let nodeLimit = 1 << 20
 
+  /// Outputs of Constant nodes that are added under a square root.
+  var epsilons: Set<String> = []
+
   private var folder = ConcreteDomain(.float64)
   private var constantNodes: [ObjectIdentifier: NodeID] = [:]
   /// Keeps the weights alive whose identity is a key above.
@@ -36,6 +39,10 @@ final class Lowering {
   func node(_ value: Value) throws -> NodeID {
     switch value.content {
     case .node(let id): return id
+    case .constant(let weight) where value.roundings > 0:
+      let exact = try node(Value(weight, value.type))
+      let map = RoundedCoefficients(Reshape.identity(value.shape), roundings: value.roundings)
+      return builder.append(.affine(Affine([map])), inputs: [exact], shape: value.shape, type: value.type)
     case .constant(let weight):
       // A weight may stand for values of several types; its node must carry the right one.
       if let id = constantNodes[ObjectIdentifier(weight)], builder[id].elementType == value.type { return id }
@@ -59,23 +66,33 @@ final class Lowering {
     }
   }
 
-  /// Appends a node, or computes its value when all inputs are constants.
+  /// Appends a node, or computes its value when all inputs are constants and the result's error is known.
   func emit(_ operation: Operation, _ inputs: [Value], _ shape: Shape, _ type: ElementType) throws -> Value {
     try checkSize(shape)
-    if inputs.allSatisfy(\.isConstant) {
+    var estimate: Weight?
+    let known = inputs.compactMap { $0.constant ?? $0.estimate }
+    if known.count == inputs.count {
       try checkSize(shape, limit: foldingLimit)
       let node = Node(
         id: 0, name: builder.scope, origin: builder.origin, operation: operation, inputs: [], shape: shape,
         elementType: type)
-      let arguments = inputs.compactMap(\.weight).map { AnyTensor.double($0.values.reshaped([1] + $0.shape)) }
-      let result = try folder.evaluate(node, arguments).float64
-      return Value(Weight(result.reshaped(shape)), type)
+      let arguments = known.map { AnyTensor.double($0.values.reshaped([1] + $0.shape)) }
+      let result = try folder.evaluate(node, arguments).float64.reshaped(shape)
+      let operands = inputs.compactMap { input in input.constant.map { (weight: $0, roundings: input.roundings) } }
+      if operands.count == inputs.count,
+        let roundings = FoldingCertificate.roundings(of: operation, operands, result: result, type: type)
+      {
+        return Value(Weight(result), type, roundings: roundings)
+      }
+      estimate = Weight(result)
     }
     guard builder.nodes.count < Self.nodeLimit else {
       throw GraphError(node: builder.scope, reason: "the network has more than \(Self.nodeLimit) operations")
     }
     let ids = try inputs.map { try node($0) }
-    return Value(builder.append(operation, inputs: ids, shape: shape, type: type), shape, type)
+    var value = Value(builder.append(operation, inputs: ids, shape: shape, type: type), shape, type)
+    value.estimate = estimate
+    return value
   }
 
   // MARK: Kinds
@@ -144,7 +161,7 @@ final class Lowering {
 
   /// The elements of a value that must be known at import.
   func doubles(_ value: Value, _ what: String) throws -> [Double] {
-    if let elements = value.elements { return elements }
+    if let weight = value.constant ?? value.estimate { return weight.values.elements }
     guard case .node = value.content else {
       throw GraphError(node: builder.scope, reason: "\(what) should be a tensor of numbers")
     }

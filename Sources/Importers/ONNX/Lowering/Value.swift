@@ -17,8 +17,13 @@ struct Value: Sendable {
   var content: Content
   var shape: Shape
   var type: ElementType
+  /// Relative error of a constant's elements in units of 2^-53; 0 if they are exact.
+  var roundings = 0
+  /// What a node computes from constants alone, where its error is not known: good enough for shapes only.
+  var estimate: Weight?
 
-  init(_ weight: Weight, _ type: ElementType) {
+  init(_ weight: Weight, _ type: ElementType, roundings: Int = 0) {
+    self.roundings = roundings
     content = .constant(weight)
     shape = weight.shape
     self.type = type
@@ -61,16 +66,22 @@ struct Value: Sendable {
   /// A constant scalar.
   init(scalar: Double, _ type: ElementType) { self.init(Weight(Tensor(scalar: scalar)), type) }
 
-  /// The constant, nil for everything else.
-  var weight: Weight? {
+  /// The exact constant, nil for everything else.
+  var weight: Weight? { roundings == 0 ? constant : nil }
+
+  /// The constant, exact or with a known error.
+  var constant: Weight? {
     if case .constant(let weight) = content { return weight }
     return nil
   }
 
-  /// The elements of a constant.
+  /// The elements of an exact constant.
   var elements: [Double]? { weight?.values.elements }
 
   var isConstant: Bool { weight != nil }
+
+  /// Whether the value does not depend on inputs.
+  var isKnown: Bool { constant != nil || estimate != nil }
 
   var isTensor: Bool {
     switch content {

@@ -15,7 +15,8 @@ extension OnnxOperators {
     "Mod": { node, l in
       let truncated = try node.bool("fmod", default: false)
       let a = try node.input(0)
-      if a.type.isFloatingPoint && !truncated {
+      // Real numbers may have Python's remainder from opset 28 on.
+      if a.type.isFloatingPoint && !truncated && node.version < 28 {
         throw node.malformed("must be 1 for real numbers", attribute: "fmod")
       }
       return [try l.pointwise(truncated ? .remainder : .modulo, a, try node.input(1), type: a.type)]

@@ -97,8 +97,7 @@ extension OnnxOperators {
 
     k = try repeatHeads(k, q.shape[1], node, l)
     v = try repeatHeads(v, q.shape[1], node, l)
-    // One scaling of the scores; the definition scales both factors by the root, which is the same number.
-    let raw = try l.scale(try l.matmul(q, try l.transposeMatrix(k)), scale)
+    let raw = try self.scores(q, k, scale, l)
     var scores = raw
     if softcap > 0 {
       let bounded = try l.elementwise(Tanh(), try l.div(scores, Value(scalar: softcap, type)))
@@ -125,6 +124,16 @@ extension OnnxOperators {
     default: throw node.malformed("\(mode) is no mode", attribute: "qk_matmul_output_mode")
     }
     return [joined ? try joinHeads(output, l) : output, present.0, present.1, inspected]
+  }
+
+  /// The scaled products of queries and keys. The definition scales both factors by the root; that is the same number
+  /// unless half precision rounds it, so only there it is done.
+  private static func scores(_ q: Value, _ k: Value, _ scale: Double, _ l: Lowering) throws -> Value {
+    if q.type == .float16 || q.type == .bfloat16 {
+      let root = try l.cast(Value(scalar: scale.squareRoot(), .float64), to: q.type)
+      return try l.matmul(try l.mul(q, root), try l.transposeMatrix(try l.mul(k, root)))
+    }
+    return try l.scale(try l.matmul(q, try l.transposeMatrix(k)), scale)
   }
 
   /// A mask as numbers to add to the scores, as wide as there are keys.
@@ -197,7 +206,13 @@ extension OnnxOperators {
 
   /// Linear attention: a state matrix per head that keys write and queries read, with decay and correction.
   private static func linearAttention(_ node: OnnxNode, _ l: Lowering) throws -> [Value] {
-    let (query, key, value) = (try node.input(0), try node.input(1), try node.input(2))
+    let type = try node.input(0).type
+    // Half precision is widened inside.
+    let inner = type == .float64 ? type : ElementType.float32
+    func widened(_ index: Int) throws -> Value? { try node.optional(index).map { try l.cast($0, to: inner) } }
+    let query = try l.cast(try node.input(0), to: inner)
+    let key = try l.cast(try node.input(1), to: inner)
+    let value = try l.cast(try node.input(2), to: inner)
     let rule: UpdateRule = try node.choice("update_rule", default: .gated_delta)
     let heads = try node.require("q_num_heads", try node.int("q_num_heads"))
     let keyHeads = try node.require("kv_num_heads", try node.int("kv_num_heads"))
@@ -211,7 +226,7 @@ extension OnnxOperators {
     let scale = given == 0 ? 1 / Double(sizeK).squareRoot() : given
     var factors: Value?
     if rule == .gated || rule == .gated_delta {
-      guard let decay = node.optional(4), decay.rank == 3 else { throw node.malformed("needs a decay") }
+      guard let decay = try widened(4), decay.rank == 3 else { throw node.malformed("needs a decay") }
       let perHead =
         decay.shape[2] == keyHeads
         ? try l.transpose(try l.reshape(decay, [batch, steps, keyHeads, 1]), [0, 2, 1, 3])
@@ -220,10 +235,10 @@ extension OnnxOperators {
     }
     var betas: Value?
     if rule == .delta || rule == .gated_delta {
-      guard let beta = node.optional(5), beta.rank == 3 else { throw node.malformed("needs a beta") }
+      guard let beta = try widened(5), beta.rank == 3 else { throw node.malformed("needs a beta") }
       betas = try l.transpose(try l.reshape(beta, [batch, steps, beta.shape[2], 1]), [0, 2, 1, 3])
     }
-    var state = try node.optional(3) ?? l.filled(0, [batch, keyHeads, sizeK, sizeV], q.type)
+    var state = try widened(3) ?? l.filled(0, [batch, keyHeads, sizeK, sizeV], q.type)
     var outputs: [Value] = []
     for t in 0..<steps {
       /// `[B, H, 1, D]` at this step.
@@ -239,7 +254,8 @@ extension OnnxOperators {
     }
     let joined =
       outputs.isEmpty ? try l.filled(0, [batch, heads, 0, sizeV], q.type) : try l.concat(outputs, axis: 2)
-    return [try joinHeads(joined, l), state]
+    let stateType = node.optional(3)?.type ?? type
+    return [try l.cast(try joinHeads(joined, l), to: type), try l.cast(state, to: stateType)]
   }
 
   /// Attention whose scores and weights pass through subgraphs.
@@ -253,8 +269,7 @@ extension OnnxOperators {
     let precision = try node.int("softmax_precision").map { try elementType($0, node, "softmax_precision") }
     let narrow = q.type == .float16 || q.type == .bfloat16
     let inner = precision ?? (narrow ? .float32 : q.type)
-    var scores = try l.scale(try l.matmul(q, try l.transposeMatrix(keys)), scale)
-    scores = try l.cast(scores, to: inner)
+    var scores = try l.cast(try self.scores(q, keys, scale, l), to: inner)
     func modified(_ name: String, _ x: Value) throws -> Value {
       guard node.has(name) else { return x }
       let results = try session.subgraph(try node.graph(name), [x], around: scope, node)

@@ -66,6 +66,10 @@ extension OnnxOperators {
       }
       return try addBias(try l.linear(map, x), bias, l)
     }
+    if let weight = w.constant, !x.isKnown {
+      let map = RoundedCoefficients(Convolution(weight, geometry), roundings: w.roundings)
+      return try addBias(try l.linear(map, x), bias, l)
+    }
     // [N, G, C/G, taps, positions] gathered once, then one matrix product per group.
     let columns = try gatherWindows(x, geometry, l)
     let taps = geometry.inputChannels / groups * kernel.reduce(1, *)

@@ -9,27 +9,27 @@ extension OnnxOperators {
     "InstanceNormalization": { node, l in
       let x = try node.input(0)
       let epsilon = try node.float("epsilon", default: 1e-5)
-      guard x.rank >= 3 else { throw node.malformed("needs spatial axes, its input has shape \(x.shape)") }
-      let normal = try l.normalize(x, axes: Set(2..<x.rank), epsilon: epsilon)
-      return [try perChannel(normal, try node.input(1), try node.input(2), node, l)]
+      let (scale, bias) = (try node.input(1), try node.input(2))
+      guard x.rank >= 3, scale.shape == [x.shape[1]], bias.shape == [x.shape[1]] else {
+        throw node.malformed("scale \(scale.shape) and bias \(bias.shape) do not fit \(x.shape)")
+      }
+      return [try l.channelNormalization(x, groups: nil, epsilon: epsilon, scale: scale, bias: bias)]
     },
     "GroupNormalization": { node, l in
       let x = try node.input(0)
       let epsilon = try node.float("epsilon", default: 1e-5)
       let groups = try node.require("num_groups", try node.int("num_groups"))
       node.ignore("stash_type")
+      let (scale, bias) = (try node.input(1), try node.input(2))
       guard x.rank >= 2, groups > 0, x.shape[1] % groups == 0 else {
         throw node.malformed("\(groups) groups do not fit \(x.shape)", attribute: "num_groups")
       }
-      let split = try l.reshape(x, Shape([x.shape[0], groups, x.shape.count / max(1, x.shape[0] * groups)]))
-      var normal = try l.normalize(split, axes: [2], epsilon: epsilon)
-      let (scale, bias) = (try node.input(1), try node.input(2))
-      if node.version < 21 {
-        // Scale and bias per group until opset 20, per channel from 21 on.
-        normal = try perChannel(normal, scale, bias, node, l)
-        return [try l.reshape(normal, x.shape)]
+      // Scale and bias per group until opset 20, per channel from 21 on.
+      let count = node.version < 21 ? groups : x.shape[1]
+      guard scale.shape == [count], bias.shape == [count] else {
+        throw node.malformed("scale \(scale.shape) and bias \(bias.shape) do not fit \(count) of \(x.shape)")
       }
-      return [try perChannel(try l.reshape(normal, x.shape), scale, bias, node, l)]
+      return [try l.channelNormalization(x, groups: groups, epsilon: epsilon, scale: scale, bias: bias)]
     },
     "LayerNormalization": { node, l in
       let x = try node.input(0)
@@ -38,7 +38,7 @@ extension OnnxOperators {
       node.ignore("stash_type")
       let axes = Set(axis..<x.rank)
       let scaled = try l.layerNormalization(
-        x, axes: axes, epsilon: epsilon, scale: try node.input(1), bias: node.optional(2))
+        x, axis: axis, epsilon: epsilon, scale: try node.input(1), bias: node.optional(2))
       if !node.wantsOutput(1) && !node.wantsOutput(2) { return [scaled] }
       let mean = try l.reduceMean(x, axes)
       let variance = try l.reduceMean(try l.square(try l.sub(x, mean)), axes)
@@ -49,8 +49,7 @@ extension OnnxOperators {
       let axis = try l.axis(try node.int("axis", default: -1), x.rank, node)
       let epsilon = try node.float("epsilon", default: 1e-5)
       node.ignore("stash_type")
-      let normal = try l.rootMeanSquare(x, axes: Set(axis..<x.rank), epsilon: epsilon)
-      return [try l.mul(normal, try node.input(1))]
+      return [try l.rootMeanSquare(x, axis: axis, epsilon: epsilon, scale: try node.input(1))]
     },
     "MeanVarianceNormalization": { node, l in
       let x = try node.input(0)
