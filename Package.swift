@@ -99,6 +99,9 @@ let package = Package(
     .target(name: "TestSupport", dependencies: ["FileFormats"], path: "Tests/TestSupport"),
     .testTarget(name: "InputsTests", dependencies: ["Inputs"]),
     .testTarget(name: "ReportsTests", dependencies: ["Reports"]),
+    .testTarget(
+      name: "ImportersTests",
+      dependencies: ["Importers", "Domains", "OnnxFormat", "FileFormats", "TestSupport"]),
     .testTarget(name: "ReferenceTests", dependencies: ["Bounds", "Inputs", "Importers", "TestSupport"]),
     .testTarget(name: "NnverifyTests", dependencies: ["nnverify", "FileFormats", "TestSupport"]),
   ],

@@ -11,5 +11,5 @@ struct NNVerify: ParsableCommand {
       4 internal check failed.
       """,
     version: "0.1.0",
-    subcommands: [BoundsCommand.self, RunCommand.self, InspectCommand.self])
+    subcommands: [BoundsCommand.self, RunCommand.self, InspectCommand.self, ConformanceCommand.self])
 }

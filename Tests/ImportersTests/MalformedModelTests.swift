@@ -159,7 +159,9 @@ struct MalformedModelTests {
     #expect(fileError(constantOfShape([1 << 40])) != nil)
     #expect(fileError(constantOfShape([1 << 32, 1 << 32])) != nil)
     #expect(fileError(constantOfShape([-1])) != nil)
-    for (op, ints) in [("Expand", [1 << 30, 2]), ("Tile", [1 << 31, 1 << 31]), ("Tile", [1 << 20, 1 << 10])] {
+    for (op, ints) in [
+      ("Expand", [1 << 30, 2]), ("Tile", [1 << 31, 1 << 31]), ("Tile", [1 << 20, 1 << 10]),
+    ] {
       var builder = base()
       builder.constant("s", ints: ints)
       builder.add(op, ["x", "s"], ["z"])

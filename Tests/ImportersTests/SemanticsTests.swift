@@ -19,7 +19,9 @@ struct SemanticsTests {
     builder.add("Relu", ["y"], ["b"])
     builder.output("a")
     builder.output("b")
-    func shapes(_ options: ImportOptions) throws -> [Shape] { try builder.load(options).graph.inputNodes.map(\.shape) }
+    func shapes(_ options: ImportOptions) throws -> [Shape] {
+      try builder.load(options).graph.inputNodes.map(\.shape)
+    }
     #expect(try shapes(ImportOptions()) == [[1, 3], [1, 1]])
     #expect(try shapes(ImportOptions(batch: 4)) == [[4, 3], [4, 1]])
     #expect(try shapes(ImportOptions(dimensions: ["N2": 5])) == [[1, 3], [1, 5]])
@@ -99,7 +101,8 @@ struct SemanticsTests {
     var body = Onnx_GraphProto()
     body.input = [M.info("i", [], .int64), M.info("go", [], .bool), M.info("v", [2])]
     body.node = [
-      M.node("Identity", ["go"], ["on"]), M.node("Add", ["v", "x"], ["w"]), M.node("Identity", ["w"], ["kept"]),
+      M.node("Identity", ["go"], ["on"]), M.node("Add", ["v", "x"], ["w"]),
+      M.node("Identity", ["w"], ["kept"]),
     ]
     body.output = [M.info("on", [], .bool), M.info("w", [2]), M.info("kept", [2])]
     builder.add("Loop", ["trips", "flag", "a"], ["last", "all"], [M.graph("body", body)])
@@ -169,7 +172,10 @@ struct SemanticsTests {
     #expect(try network.run([[-1]]) == [[-0.1], [-8.0.squareRoot()], [-Double(Float(8.0.squareRoot()))]])
     // A deployed run rounds literals to the stored float32.
     let deployed = try network.graph.run([Tensor([1, 1], [-1])], .deployed)
-    #expect(deployed.map(\.float64.elements) == [[-Double(Float(0.1))], [-Double(Float(8.0.squareRoot()))], [-Double(Float(8.0.squareRoot()))]])
+    #expect(
+      deployed.map(\.float64.elements) == [
+        [-Double(Float(0.1))], [-Double(Float(8.0.squareRoot()))], [-Double(Float(8.0.squareRoot()))],
+      ])
   }
 
   @Test("activations that exporters write out become one function and keep their values")
@@ -208,6 +214,7 @@ struct SemanticsTests {
     gate.add("Sigmoid", ["g"], ["s"])
     gate.add("Mul", ["s", "x"], ["y"])
     gate.output("y")
-    #expect(try gate.load().graph.nodes.map(\.operation.kind) == ["input", "input", "elementwise", "product"])
+    #expect(
+      try gate.load().graph.nodes.map(\.operation.kind) == ["input", "input", "elementwise", "product"])
   }
 }

@@ -172,9 +172,13 @@ struct SharedNetworkTests {
         let network = try OnnxImporter.load(
           path: SharedData.path("fidelity/onnx/karate_\(model)_exported.onnx"),
           options: ImportOptions(values: values, integersAreFixed: fixed))
-        let inputs = try network.graph.inputNodes.map { try #require(values[$0.name]).reshaped([1] + $0.shape) }
+        let inputs = try network.graph.inputNodes.map {
+          try #require(values[$0.name]).reshaped([1] + $0.shape)
+        }
         let found = try network.graph.run(inputs, .float64)[0]
-        let expected = try #require(logits["models"]?[model]?["logits"]?.arrayValue).flatMap { $0.doubles ?? [] }
+        let expected = try #require(logits["models"]?[model]?["logits"]?.arrayValue).flatMap {
+          $0.doubles ?? []
+        }
         #expect(Self.error(found, expected) <= 1e-6, "\(model)")
         if fixed {
           // With the edges fixed nothing discrete is left.

@@ -168,7 +168,8 @@ final class OnnxSession {
   /// The number of elements of the floating-point initialisers.
   private static func parameterCount(_ graph: Onnx_GraphProto) -> Int {
     graph.initializer.reduce(0) { total, proto in
-      guard let type = OnnxElementType(rawValue: Int(proto.dataType)), elementType(type)?.isFloatingPoint == true
+      guard let type = OnnxElementType(rawValue: Int(proto.dataType)),
+        elementType(type)?.isFloatingPoint == true
       else { return total }
       return total + (Shape(proto.dims.map { Int($0) }).checkedCount(limit: Lowering.sizeLimit) ?? 0)
     }

@@ -128,7 +128,9 @@ final class OnnxNode {
   func float(_ name: String, default value: Double) throws(FileError) -> Double { try float(name) ?? value }
 
   func floats(_ name: String) throws(FileError) -> [Double]? {
-    try find(name, .floats, "a list of numbers", { !$0.floats.isEmpty }).map { $0.floats.map(Literals.decimal) }
+    try find(name, .floats, "a list of numbers", { !$0.floats.isEmpty }).map {
+      $0.floats.map(Literals.decimal)
+    }
   }
 
   func string(_ name: String) throws(FileError) -> String? {

@@ -12,7 +12,8 @@ enum FoldingCertificate {
   /// - Parameters:
   ///   - inputs: the operands with their own relative errors.
   static func roundings(
-    of operation: Operation, _ inputs: [(weight: Weight, roundings: Int)], result: Tensor<Double>, type: ElementType
+    of operation: Operation, _ inputs: [(weight: Weight, roundings: Int)], result: Tensor<Double>,
+    type: ElementType
   ) -> Int? {
     // Integers are exact up to 2^53, beyond which evaluation throws.
     if !type.isFloatingPoint { return inputs.allSatisfy { $0.roundings == 0 } ? 0 : nil }
@@ -72,7 +73,9 @@ enum FoldingCertificate {
       if map.isCopy { return worst }
       guard let diagonal = map as? Diagonal, let scale = diagonal.weights.first else { return nil }
       let x = inputs[0].weight.values
-      let exact = (0..<result.count).allSatisfy { isExactProduct(scale.values[flat: $0], x[flat: $0], result[flat: $0]) }
+      let exact = (0..<result.count).allSatisfy {
+        isExactProduct(scale.values[flat: $0], x[flat: $0], result[flat: $0])
+      }
       return worst + map.coefficientRoundings + (exact ? 0 : 1)
     }
     guard affine.maps.allSatisfy(\.isCopy) else { return nil }
@@ -104,7 +107,9 @@ enum FoldingCertificate {
     case is Operators.Abs: return r
     case let relu as Relu where relu.negativeSlope == 0: return r
     case is Sqrt:
-      let exact = (0..<result.count).allSatisfy { isExactProduct(result[flat: $0], result[flat: $0], x[flat: $0]) }
+      let exact = (0..<result.count).allSatisfy {
+        isExactProduct(result[flat: $0], result[flat: $0], x[flat: $0])
+      }
       return (r + 1) / 2 + (exact ? 0 : 1)
     case is Square:
       let exact = (0..<result.count).allSatisfy { isExactProduct(x[flat: $0], x[flat: $0], result[flat: $0]) }

@@ -56,11 +56,13 @@ extension Lowering {
   }
 
   /// LayerNormalization over all axes from `axis` on.
-  func layerNormalization(_ x: Value, axis: Int, epsilon: Double, scale: Value, bias: Value?) throws -> Value {
+  func layerNormalization(_ x: Value, axis: Int, epsilon: Double, scale: Value, bias: Value?) throws -> Value
+  {
     if x.shape.count == 0 { return x }
     let fixed = scale.isConstant && bias?.isConstant ?? true
     let unit = try Normalization.layer(
-      x.shape, axis: axis, epsilon: epsilon, scale: fixed ? scale.weight : nil, bias: fixed ? bias?.weight : nil)
+      x.shape, axis: axis, epsilon: epsilon, scale: fixed ? scale.weight : nil,
+      bias: fixed ? bias?.weight : nil)
     let normal = try composite(unit, [x])
     if fixed { return normal }
     let scaled = try mul(normal, scale)
@@ -83,7 +85,8 @@ extension Lowering {
     if x.shape.count == 0 { return x }
     let fixed = scale.isConstant && bias.isConstant
     let unit = try Normalization.channels(
-      x.shape, groups: groups, epsilon: epsilon, scale: fixed ? scale.weight : nil, bias: fixed ? bias.weight : nil)
+      x.shape, groups: groups, epsilon: epsilon, scale: fixed ? scale.weight : nil,
+      bias: fixed ? bias.weight : nil)
     let normal = try composite(unit, [x])
     if fixed { return normal }
     // One number per channel; those of a group repeat.

@@ -78,7 +78,9 @@ final class Lowering {
         elementType: type)
       let arguments = known.map { AnyTensor.double($0.values.reshaped([1] + $0.shape)) }
       let result = try folder.evaluate(node, arguments).float64.reshaped(shape)
-      let operands = inputs.compactMap { input in input.constant.map { (weight: $0, roundings: input.roundings) } }
+      let operands = inputs.compactMap { input in
+        input.constant.map { (weight: $0, roundings: input.roundings) }
+      }
       if operands.count == inputs.count,
         let roundings = FoldingCertificate.roundings(of: operation, operands, result: result, type: type)
       {

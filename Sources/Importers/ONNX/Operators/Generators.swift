@@ -88,7 +88,9 @@ extension OnnxOperators {
       if let texts = try node.strings("value_strings") { return [Value(text: texts, shape: [texts.count])] }
       if let sparse = try node.sparseTensor("sparse_value") { return [try constant(sparse, node)] }
       let tensor = try node.require("value", try node.tensor("value"))
-      if case .float32(let numbers) = tensor.values, tensor.type == .float32, numbers.count == 1, !numbers[0].isNaN {
+      if case .float32(let numbers) = tensor.values, tensor.type == .float32, numbers.count == 1,
+        !numbers[0].isNaN
+      {
         let isEpsilon = node.proto.output.contains(where: l.epsilons.contains)
         let literal = isEpsilon ? Literals.decimal(numbers[0]) : Literals.root(numbers[0])
         if let literal { return [Value([literal], Shape(tensor.shape), .float32)] }
