@@ -26,6 +26,20 @@ public struct BoundResult: Sendable {
   }
 }
 
+extension BoundResult {
+  /// Keeps the tighter bound of every output and node.
+  mutating func intersect(_ other: BoundResult) {
+    for position in outputs.indices {
+      outputs[position] = outputs[position].intersection(other.outputs[position])
+    }
+    for id in nodes.indices {
+      if let own = nodes[id], let theirs = other.nodes[id], own.shape == theirs.shape {
+        nodes[id] = own.intersection(theirs)
+      }
+    }
+  }
+}
+
 /// Linear functions of one output that are bounded instead of the output itself.
 public struct OutputRows: Sendable {
   /// Which output.

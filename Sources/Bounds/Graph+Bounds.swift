@@ -17,6 +17,8 @@ extension Graph {
     -> BoundResult
   {
     try region.validate(for: self)
+    var options = options
+    if options.isPlain && options.slope == .adaptive { options.slope = .strictlyAdaptive }
     useSingleThreadedBLAS()
     let batch = region.batch
     let region = Region(region.inputs.map { $0.repeatedBatch(batch) })
@@ -83,9 +85,9 @@ struct BoundProblem {
     }
   }
 
-  /// CROWN, then every row once more with slopes of its own.
-  private func optimized() throws -> (result: BoundResult, tightenedRows: Int) {
-    var engine = makeEngine(.backward, optimizes: true)
+  /// CROWN, then every row once more with slopes of its own; with `optimizes`, intermediate values too.
+  private func optimized(optimizes: Bool = true) throws -> (result: BoundResult, tightenedRows: Int) {
+    var engine = makeEngine(.backward, optimizes: optimizes)
     try engine.run()
     var result = try finish(engine, .alphaCrown)
     let relaxed = RelaxedGraph(engine)
@@ -98,43 +100,49 @@ struct BoundProblem {
     return (result, engine.tightenedRows)
   }
 
-  /// The intersection of all methods that cost no more than a few CROWN passes. What runs depends on the sizes only,
-  /// so results do not depend on the machine.
+  /// The work of one CROWN pass in coefficient elements: every row of every tightened value walks the whole graph.
+  private static func work(rows: Int, _ graph: Graph) -> Double {
+    Double(rows) * Double(graph.nodes.reduce(0) { $0 + $1.shape.count })
+  }
+
+  /// Up to this much work (about a second on one core) `best` runs every method in full; beyond, it spends no more
+  /// than a few CROWN passes.
+  private static let smallWork = 2e7
+
+  /// The intersection of what the methods give. What runs depends on sizes only, so results do not depend on the
+  /// machine.
   private func best() throws -> BoundResult {
-    var (result, tightenedRows) = try optimized()
+    var crown = makeEngine(.backward)
+    try crown.run()
+    let passRows = max(1, crown.tightenedRows)
+    let isSmall = Self.work(rows: passRows, graph) * Double(region.batch) <= Self.smallWork
+    var result = try crownResult(crown, .backward, .crown)
+    var optimizedProblem = self
+    if !isSmall {
+      // One step walks both sides of every row backward and forward.
+      let outputRows = targets.reduce(0) { $0 + ($1.rows?.shape[0] ?? graph[$1.node].shape.count) }
+      optimizedProblem.options.iterations = min(options.iterations, passRows / max(1, outputRows))
+    }
+    if isSmall || optimizedProblem.options.iterations > 0 {
+      let other = try optimizedProblem.optimized(optimizes: isSmall).result
+      result.intersect(other)
+      if options.keepsCoefficients { result.coefficients = other.coefficients }
+    }
     result.method = .best
     var cheaper: [(BoundEngine.Tightening, BoundMethod)] = [(.none, .crownIBP)]
     let columns = zip(graph.inputs, region.inputs).reduce(0) { sum, pair in
       sum + (pair.1.isPerturbed ? graph[pair.0].shape.count : 0)
     }
     // A forward pass carries one column per input element; a CROWN pass one row per tightened element.
-    if columns <= max(256, 2 * tightenedRows) {
-      cheaper += [(.forward, .forward), (.forward, .forwardCrown)]
-    }
-    var options = options
-    options.keepsCoefficients = false
-    let problem = BoundProblem(
-      graph: graph, enclosures: enclosures, region: region, rows: rows, options: options)
+    if isSmall || columns <= 2 * passRows { cheaper += [(.forward, .forward), (.forward, .forwardCrown)] }
+    var lean = self
+    lean.options.keepsCoefficients = false
     var engines: [BoundEngine.Tightening: BoundEngine] = [:]
     for (tightening, method) in cheaper {
-      let engine: BoundEngine
-      if let known = engines[tightening] {
-        engine = known
-      } else {
-        var fresh = makeEngine(tightening)
-        try fresh.run()
-        engine = fresh
-        engines[tightening] = fresh
-      }
-      let other = try problem.finish(engine, method)
-      for position in result.outputs.indices {
-        result.outputs[position] = result.outputs[position].intersection(other.outputs[position])
-      }
-      for id in result.nodes.indices {
-        if let own = result.nodes[id], let theirs = other.nodes[id], own.shape == theirs.shape {
-          result.nodes[id] = own.intersection(theirs)
-        }
-      }
+      var engine = engines[tightening] ?? lean.makeEngine(tightening)
+      if engines[tightening] == nil { try engine.run() }
+      engines[tightening] = engine
+      result.intersect(try lean.crownResult(engine, tightening, method))
     }
     return result
   }
@@ -179,12 +187,21 @@ struct BoundProblem {
   private func single(_ tightening: BoundEngine.Tightening, _ method: BoundMethod) throws -> BoundResult {
     var engine = makeEngine(tightening)
     try engine.run()
+    return try crownResult(engine, tightening, method)
+  }
+
+  /// The bounds of one method on an engine that has run.
+  ///
+  /// Tighter intermediate bounds choose other lines, which are not tighter in every direction. Where intersecting with
+  /// intervals changed anything the plain method's own result counts too, so that intersection never loosens.
+  private func crownResult(_ engine: BoundEngine, _ tightening: BoundEngine.Tightening, _ method: BoundMethod) throws
+    -> BoundResult
+  {
     var result = try finish(engine, method)
     if !options.isPlain && engine.intersectionMattered {
-      // Tighter intermediate bounds choose other lines, which are not tighter in every direction: the plain method's
-      // own result still counts.
       var plain = self
       plain.options.isPlain = true
+      if options.slope == .adaptive { plain.options.slope = .strictlyAdaptive }
       plain.options.keepsCoefficients = false
       let other = try plain.single(tightening, method)
       for position in result.outputs.indices {

@@ -56,6 +56,8 @@ public enum Side: Sendable, Hashable { case below, above }
 public enum SlopePolicy: String, Sendable, Hashable, CaseIterable {
   /// Slope 1 if the upper line is steeper than 1/2, else 0 (least area).
   case adaptive
+  /// The same without tolerance for ties between the two choices, as published results were computed.
+  case strictlyAdaptive = "strictly-adaptive"
   case zero
   case one
   /// The slope of the upper line.

@@ -71,7 +71,9 @@ public struct Relu: ElementwiseFunction {
     let chord = chordSlope(lower, upper)
     let free: Double
     switch policy {
-    case .adaptive: free = chord > 0.5 ? 1 : negativeSlope
+    // Symmetric intervals are common in hand-made networks: that bounds are rounded outward must not decide them.
+    case .adaptive: free = chord > 0.5 + 0x1p-40 ? 1 : negativeSlope
+    case .strictlyAdaptive: free = chord > 0.5 ? 1 : negativeSlope
     case .zero: free = negativeSlope
     case .one: free = 1
     case .same: free = chord
