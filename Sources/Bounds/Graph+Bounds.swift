@@ -194,7 +194,8 @@ struct BoundProblem {
   ///
   /// Tighter intermediate bounds choose other lines, which are not tighter in every direction. Where intersecting with
   /// intervals changed anything the plain method's own result counts too, so that intersection never loosens.
-  private func crownResult(_ engine: BoundEngine, _ tightening: BoundEngine.Tightening, _ method: BoundMethod) throws
+  private func crownResult(_ engine: BoundEngine, _ tightening: BoundEngine.Tightening, _ method: BoundMethod)
+    throws
     -> BoundResult
   {
     var result = try finish(engine, method)

@@ -134,7 +134,7 @@ extension PiecewiseFunction {
       let limits = hull.slopeRange(sign: sign)
       func nearest(_ x: Double) -> Double { min(max(x, limits.lowerBound), limits.upperBound) }
       switch policy {
-      case .adaptive: return hull.slope(sign: sign, at: middle)
+      case .adaptive, .strictlyAdaptive: return hull.slope(sign: sign, at: middle)
       case .zero: return nearest(0)
       case .one: return nearest(1)
       case .same:
