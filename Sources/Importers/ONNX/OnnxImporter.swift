@@ -20,6 +20,15 @@ public struct OnnxImporter: Sendable {
     try build(try OnnxModelFile(path: path), options)
   }
 
+  /// Imports a model that is already in memory; `file` is what errors call it. External data is not read.
+  ///
+  /// - Throws: as ``load(path:options:)``.
+  public static func load(bytes: [UInt8], file: String, options: ImportOptions = ImportOptions()) throws
+    -> ImportedNetwork
+  {
+    try build(try OnnxModelFile(bytes: bytes, tensors: TensorDecoder(file: file)), options)
+  }
+
   /// Imports, building in the values of inputs that shapes turn out to depend on.
   static func build(_ file: OnnxModelFile, _ options: ImportOptions) throws -> ImportedNetwork {
     var bound: Set<String> = []
@@ -157,8 +166,9 @@ final class OnnxSession {
       lowering.builder.output(try lowering.node(value), name: name)
     }
     let opset = opsets[""].map { "opset \($0), " } ?? ""
+    let written = named(lowering.builder.build()).prunedToOutputs()
     return ImportedNetwork(
-      graph: ActivationFusion.apply(to: named(lowering.builder.build()).prunedToOutputs()),
+      graph: NormalizationFusion.apply(to: ActivationFusion.apply(to: written)),
       file: file.tensors.file,
       format: "ONNX, \(opset)IR \(model.irVersion)", operatorCounts: operatorCounts,
       boundInputs: graph.input.map(\.name).filter { bound.contains($0) },

@@ -37,6 +37,14 @@ public struct PointwiseDiscrete: DiscreteFunction {
 
   public var name: String { function.rawValue }
 
+  /// Whether the function compares, so that it is constant but for jumps.
+  public var isComparison: Bool {
+    switch function {
+    case .equal, .notEqual, .less, .lessOrEqual, .greater, .greaterOrEqual: true
+    default: false
+    }
+  }
+
   public func evaluate(_ x: [Tensor<Double>]) throws -> Tensor<Double> {
     var result = [Double](repeating: 0, count: left.count)
     for o in result.indices {

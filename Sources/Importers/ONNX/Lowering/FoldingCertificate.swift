@@ -16,7 +16,7 @@ enum FoldingCertificate {
     type: ElementType
   ) -> Int? {
     // Integers are exact up to 2^53, beyond which evaluation throws.
-    if !type.isFloatingPoint { return inputs.allSatisfy { $0.roundings == 0 } ? 0 : nil }
+    if !type.isFloatingPoint && inputs.allSatisfy({ $0.roundings == 0 }) { return 0 }
     let worst = inputs.map(\.roundings).max() ?? 0
     switch operation {
     case .affine(let affine): return self.affine(affine, inputs, result)
@@ -36,7 +36,8 @@ enum FoldingCertificate {
       // Choices and look-ups copy; what decides must be exact.
       if f is Choice { return inputs[0].roundings == 0 ? worst : nil }
       if f is RuntimeGather { return inputs[1].roundings == 0 ? worst : nil }
-      return worst == 0 && !isInexact(f) ? 0 : nil
+      if worst == 0 { return isInexact(f) ? nil : 0 }
+      return isSure(f, inputs, result) ? 0 : nil
     case .composite(let composite):
       guard composite is Quotient else { return nil }
       let (a, b) = (inputs[0].weight, inputs[1].weight)
@@ -48,6 +49,24 @@ enum FoldingCertificate {
       return inputs[0].roundings + inputs[1].roundings + (exact ? 0 : 1)
     case .input, .constant: return nil
     }
+  }
+
+  /// Whether a comparison gives the same answers wherever within their errors the operands lie.
+  private static func isSure(
+    _ f: any DiscreteFunction, _ inputs: [(weight: Weight, roundings: Int)], _ result: Tensor<Double>
+  ) -> Bool {
+    guard let comparison = f as? PointwiseDiscrete, comparison.isComparison else { return false }
+    func moved(_ input: (weight: Weight, roundings: Int), _ sign: Double) -> Tensor<Double> {
+      let factor = 1 + sign * Double(input.roundings) * 0x1.1p-53
+      return input.weight.values.map { $0 * factor }
+    }
+    for a in [-1.0, 1] {
+      for b in [-1.0, 1] {
+        let corner = try? f.evaluate([moved(inputs[0], a), moved(inputs[1], b)])
+        if corner?.elements != result.elements { return false }
+      }
+    }
+    return true
   }
 
   private static func isInexact(_ f: any DiscreteFunction) -> Bool {
@@ -78,6 +97,7 @@ enum FoldingCertificate {
       }
       return worst + map.coefficientRoundings + (exact ? 0 : 1)
     }
+    if worst == 0, isExactSum(affine, inputs) { return 0 }
     guard affine.maps.allSatisfy(\.isCopy) else { return nil }
     var terms = images
     if let bias = affine.bias { terms.append(bias.values.elements) }
@@ -96,6 +116,23 @@ enum FoldingCertificate {
     if worst == 0 && exact { return 0 }
     // Without cancellation relative errors do not grow.
     return sameSign ? worst + (exact ? 0 : 1) : nil
+  }
+
+  /// Whether sums of exact numbers cannot round: all are multiples of one power of two, and even the sum of all
+  /// magnitudes is less than 2^53 of these.
+  private static func isExactSum(_ affine: Affine, _ inputs: [(weight: Weight, roundings: Int)]) -> Bool {
+    guard affine.maps.allSatisfy({ $0.isCopy || ($0 as? SumMap)?.denominator == 1 }) else { return false }
+    var lowest = Int.max
+    var total = 0.0
+    for values in inputs.map(\.weight.values) + (affine.bias.map { [$0.values] } ?? []) {
+      for value in values.elements where value != 0 {
+        guard value.isFinite else { return false }
+        lowest = min(lowest, Int(value.exponent) - value.significandWidth)
+        total += value.magnitude
+      }
+    }
+    // Copies may repeat an element; each output still sums at most all elements once per map.
+    return total == 0 || total * Double(affine.maps.count + 1) < Double(sign: .plus, exponent: lowest + 52, significand: 1)
   }
 
   private static func elementwise(

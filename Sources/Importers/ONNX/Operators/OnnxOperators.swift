@@ -27,6 +27,14 @@ enum OnnxOperators {
   /// The names of the default domain's operators that can be lowered.
   static var supported: [String] { (Array(table.keys) + Array(controlFlow.keys)).sorted() }
 
+  /// Whether operators of this domain and name can be lowered (for some of their uses).
+  static func isSupported(_ name: String, domain: String) -> Bool {
+    ["", "ai.onnx.preview", "ai.onnx.ml"].contains(domain) && (table[name] != nil || controlFlow[name] != nil)
+  }
+
+  /// Why an operator that cannot be lowered cannot.
+  static func refusal(_ name: String) -> String { refusals[name] ?? "the operator is not supported" }
+
   static func lower(_ node: OnnxNode, domain: String, in session: OnnxSession, _ scope: OnnxScope) throws
     -> [Value]
   {
@@ -38,7 +46,7 @@ enum OnnxOperators {
       } else if isKnown, let lower = controlFlow[node.op] {
         results = try lower(node, session, scope)
       } else {
-        throw node.unsupported(refusals[node.op] ?? "the operator is not supported")
+        throw node.unsupported(refusal(node.op))
       }
       try node.refuseUnknownAttributes()
       return results
