@@ -8,7 +8,9 @@ import TestSupport
 import Testing
 
 /// Every network of the shared data imports and reproduces its stored outputs.
-@Suite("Stored outputs of the shared networks", .enabled(if: SharedData.isPresent, Comment(rawValue: SharedData.comment)))
+@Suite(
+  "Stored outputs of the shared networks",
+  .enabled(if: SharedData.isPresent, Comment(rawValue: SharedData.comment)))
 struct SharedNetworkTests {
   static func tensor(_ value: JSONValue?) throws -> Tensor<Double> {
     let shape = try #require(value?["shape"]?.ints)

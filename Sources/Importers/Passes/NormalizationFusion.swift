@@ -17,7 +17,8 @@ public struct NormalizationFusion {
     var nodes = graph.nodes
     var changed = false
     for node in graph.nodes {
-      guard node.elementType == .float32 || node.elementType == .float64, let (unit, x) = fusion.unit(at: node)
+      guard node.elementType == .float32 || node.elementType == .float64,
+        let (unit, x) = fusion.unit(at: node)
       else { continue }
       nodes[node.id] = Node(
         id: node.id, name: node.name, origin: node.origin, operation: .composite(unit), inputs: [x],
@@ -38,7 +39,8 @@ public struct NormalizationFusion {
     else { return nil }
     let centered = self.centered(numerator, length)
     let unit = try? Normalization(
-      name: centered == nil ? "RMSNormalization" : "LayerNormalization", shape: node.shape, blockLength: length,
+      name: centered == nil ? "RMSNormalization" : "LayerNormalization", shape: node.shape,
+      blockLength: length,
       epsilon: epsilon, isCentered: centered != nil)
     return unit.map { ($0, centered ?? numerator) }
   }
@@ -49,7 +51,9 @@ public struct NormalizationFusion {
     case .composite(let composite) where composite is Quotient: return (node.inputs[0], node.inputs[1])
     case .product(let form) where form is Multiply:
       for (x, other) in [(node.inputs[0], node.inputs[1]), (node.inputs[1], node.inputs[0])] {
-        if case .elementwise(let f) = graph[other].operation, f is Reciprocal { return (x, graph[other].inputs[0]) }
+        if case .elementwise(let f) = graph[other].operation, f is Reciprocal {
+          return (x, graph[other].inputs[0])
+        }
       }
       return nil
     default: return nil

@@ -132,7 +132,8 @@ enum FoldingCertificate {
       }
     }
     // Copies may repeat an element; each output still sums at most all elements once per map.
-    return total == 0 || total * Double(affine.maps.count + 1) < Double(sign: .plus, exponent: lowest + 52, significand: 1)
+    return total == 0
+      || total * Double(affine.maps.count + 1) < Double(sign: .plus, exponent: lowest + 52, significand: 1)
   }
 
   private static func elementwise(
