@@ -73,7 +73,7 @@ let package = Package(
       name: "nnverify",
       dependencies: [
         "CommandSupport", "Importers", "Inputs", "Bounds", "Search", "SMT", "Explanations", "Results",
-        "Reports",
+        "Reports", "Specifications", "OnnxFormat", "Rigor",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .executableTarget(
@@ -95,6 +95,7 @@ let package = Package(
     .testTarget(
       name: "SpecificationsTests", dependencies: ["Specifications"], exclude: ["official_parser.py"]),
     .testTarget(name: "ResultsTests", dependencies: ["Results"]),
+    .testTarget(name: "SearchTests", dependencies: ["Search", "Specifications", "Importers", "Operators"]),
     .testTarget(name: "BoundsTests", dependencies: ["Bounds"]),
     .target(name: "TestSupport", dependencies: ["FileFormats"], path: "Tests/TestSupport"),
     .testTarget(name: "InputsTests", dependencies: ["Inputs"]),

@@ -11,5 +11,16 @@ struct NNVerify: ParsableCommand {
       4 internal check failed.
       """,
     version: "0.1.0",
-    subcommands: [BoundsCommand.self, RunCommand.self, InspectCommand.self, ConformanceCommand.self])
+    subcommands: [
+      BoundsCommand.self, RunCommand.self, InspectCommand.self, VerifyCommand.self, SupportsCommand.self,
+      BatchCommand.self, ResultsCommand.self, ConformanceCommand.self,
+    ])
+
+  @Flag(name: .customLong("name"), help: "Print the solver's name, as the VNN-LIB standard asks.")
+  var printsName = false
+
+  func run() throws {
+    guard printsName else { throw CleanExit.helpRequest(self) }
+    print("nnverify")
+  }
 }

@@ -45,7 +45,7 @@ import Testing
       let clauses = (0..<count).map { form.clause($0) }
       #expect(Array(form).count == count)
       let query = try query(formula)
-      let variants = [query.regions(), query.regions(limit: 1)]
+      let variants = [query.cases(), query.cases(limit: 1)]
       for _ in 0..<20 {
         let point = (0..<4).map { _ in Rational(Int.random(in: -3...3, using: &random), 2) }
         let value: (Int) -> Rational = { point[$0] }
@@ -56,11 +56,11 @@ import Testing
           clause.allSatisfy { $0.relation.holds(forSign: $0.expression.evaluated(value).sign) }
         }
         #expect(byClauses == truth)
-        for regions in variants {
-          let byRegions = regions.contains { region in
-            region.bounds.allSatisfy { $0.value.contains(point[$0.key]) } && region.condition.holds(value)
+        for cases in variants {
+          let byCases = cases.contains { part in
+            part.bounds.allSatisfy { $0.value.contains(point[$0.key]) } && part.condition.holds(value)
           }
-          #expect(byRegions == truth)
+          #expect(byCases == truth)
         }
       }
     }
@@ -97,10 +97,10 @@ import Testing
           (and (>= X_0 2) (<= X_0 1) (>= Y_0 5))
           (and (>= X_0 2) (<= X_0 3) (>= Y_0 5))))
         """)
-    let regions = query.regions()
-    #expect(regions.count == 2)
-    #expect(regions[0].bounds[0] == VariableBounds(lower: 0, upper: 1))
-    guard case .any(let parts) = regions[0].condition else {
+    let cases = query.cases()
+    #expect(cases.count == 2)
+    #expect(cases[0].bounds[0] == VariableBounds(lower: 0, upper: 1))
+    guard case .any(let parts) = cases[0].condition else {
       Issue.record("not a disjunction")
       return
     }

@@ -204,14 +204,14 @@ import Testing
       let folder = "\(root)/\(family)/vnnlib"
       for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] {
         let query = try Query(contentsOf: folder + "/" + name)
-        let regions = query.regions()
-        #expect(!regions.isEmpty)
+        let cases = query.cases()
+        #expect(!cases.isEmpty)
         // Every input of every shared instance is bounded on both sides.
-        for region in regions {
-          #expect(region.bounds.count == query.networks[0].inputs[0].count)
-          #expect(region.bounds.values.allSatisfy { $0.lower != nil && $0.upper != nil })
+        for part in cases {
+          #expect(part.bounds.count == query.networks[0].inputs[0].count)
+          #expect(part.bounds.values.allSatisfy { $0.lower != nil && $0.upper != nil })
         }
-        if name == "lindex_3000.vnnlib.gz" { #expect(regions.count == 3000) }
+        if name == "lindex_3000.vnnlib.gz" { #expect(cases.count == 3000) }
         count += 1
       }
     }

@@ -26,6 +26,13 @@ public struct VariableBounds: Sendable, Hashable {
     return true
   }
 
+  /// What satisfies both.
+  public func intersection(_ other: VariableBounds) -> VariableBounds {
+    var result = self
+    result.intersect(other)
+    return result
+  }
+
   /// Keeps what satisfies both.
   mutating func intersect(_ other: VariableBounds) {
     if let bound = other.lower { raiseLower(to: bound, strict: other.lowerIsStrict) }
@@ -45,11 +52,11 @@ public struct VariableBounds: Sendable, Hashable {
   }
 }
 
-/// A box of inputs together with what must hold inside it: one part of a query.
+/// A box of inputs together with what must hold inside it: one case of a query.
 ///
-/// A query is the disjunction of its regions. Disjuncts that share a box are one region, so that a bounding
+/// A query is the disjunction of its cases. Disjuncts that share a box are one case, so that a bounding
 /// method can treat them in one go.
-public struct Region: Sendable {
+public struct QueryCase: Sendable {
   /// The bounds by variable number; variables without an entry are unbounded.
   public var bounds: [Int: VariableBounds]
   /// What remains of the formula.
@@ -65,23 +72,23 @@ public struct Region: Sendable {
 }
 
 extension Query {
-  /// The query's regions: a disjunction of boxes, each with a condition.
+  /// The query's cases: a disjunction of boxes, each with a condition.
   ///
   /// Comparisons of a single input with a constant become the box; disjunctions over boxes are multiplied
   /// out, disjunctions of anything else stay conditions. Where multiplying out would give more than `limit`
-  /// regions, the disjunctions in question stay conditions too. Empty boxes are dropped.
-  public func regions(limit: Int = 100_000) -> [Region] {
+  /// cases, the disjunctions in question stay conditions too. Empty boxes are dropped.
+  public func cases(limit: Int = 100_000) -> [QueryCase] {
     var inputs = [Bool](repeating: false, count: variableCount)
     for tensor in tensors where tensor.kind == .input {
       for variable in tensor.variables { inputs[variable] = true }
     }
-    let splitter = RegionSplitter(inputs: inputs, limit: limit)
+    let splitter = CaseSplitter(inputs: inputs, limit: limit)
     return splitter.split(formula).filter { !$0.isEmpty }
   }
 }
 
-/// Turns a formula into regions.
-private struct RegionSplitter {
+/// Turns a formula into cases.
+private struct CaseSplitter {
   var inputs: [Bool]
   var limit: Int
 
@@ -113,23 +120,23 @@ private struct RegionSplitter {
     }
   }
 
-  func split(_ formula: Formula) -> [Region] {
-    var region = Region()
+  func split(_ formula: Formula) -> [QueryCase] {
+    var part = QueryCase()
     var alternatives: [Formula] = []
     var conditions: [Formula] = []
-    collect(formula, bounds: &region.bounds, conditions: &conditions, alternatives: &alternatives)
-    if region.isEmpty { return [] }
-    region.condition = conditions.count == 1 ? conditions[0] : .all(conditions)
-    var regions = [region]
+    collect(formula, bounds: &part.bounds, conditions: &conditions, alternatives: &alternatives)
+    if part.isEmpty { return [] }
+    part.condition = conditions.count == 1 ? conditions[0] : .all(conditions)
+    var cases = [part]
     for alternative in alternatives {
       guard case .any(let parts) = alternative else { continue }
       let choices = grouped(parts.flatMap(split))
-      guard regions.count * choices.count <= limit else {
-        for i in regions.indices { regions[i].condition = conjunction(regions[i].condition, alternative) }
+      guard cases.count * choices.count <= limit else {
+        for i in cases.indices { cases[i].condition = conjunction(cases[i].condition, alternative) }
         continue
       }
-      regions = regions.flatMap { base in
-        choices.compactMap { choice -> Region? in
+      cases = cases.flatMap { base in
+        choices.compactMap { choice -> QueryCase? in
           var merged = base
           for (variable, bounds) in choice.bounds {
             merged.bounds[variable, default: VariableBounds()].intersect(bounds)
@@ -139,7 +146,7 @@ private struct RegionSplitter {
         }
       }
     }
-    return grouped(regions)
+    return grouped(cases)
   }
 
   /// Sorts the parts of a conjunction into bounds, disjunctions that hold bounds, and the rest.
@@ -169,23 +176,23 @@ private struct RegionSplitter {
     }
   }
 
-  /// Joins regions with equal boxes; keeps the order of first appearance.
-  private func grouped(_ regions: [Region]) -> [Region] {
-    guard regions.count > 1 else { return regions }
+  /// Joins cases with equal boxes; keeps the order of first appearance.
+  private func grouped(_ cases: [QueryCase]) -> [QueryCase] {
+    guard cases.count > 1 else { return cases }
     var index: [[Int: VariableBounds]: Int] = [:]
     var conditions: [[Formula]] = []
     var boxes: [[Int: VariableBounds]] = []
-    for region in regions {
-      if let i = index[region.bounds] {
-        conditions[i].append(region.condition)
+    for part in cases {
+      if let i = index[part.bounds] {
+        conditions[i].append(part.condition)
       } else {
-        index[region.bounds] = boxes.count
-        boxes.append(region.bounds)
-        conditions.append([region.condition])
+        index[part.bounds] = boxes.count
+        boxes.append(part.bounds)
+        conditions.append([part.condition])
       }
     }
     return zip(boxes, conditions).map { box, parts in
-      Region(bounds: box, condition: parts.count == 1 ? parts[0] : .any(parts))
+      QueryCase(bounds: box, condition: parts.count == 1 ? parts[0] : .any(parts))
     }
   }
 

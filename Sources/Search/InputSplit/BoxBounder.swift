@@ -1,0 +1,213 @@
+import IR
+import Rigor
+import Tensors
+
+/// Bounds rows over many boxes at once: CROWN with every intermediate bound recomputed for each box, but only for
+/// neurons that are not known to be stable from a larger box.
+struct BoxBounder {
+  let context: SplitContext
+  let problem: VerificationProblem
+  /// Steps of slope optimisation for the final rows.
+  var iterations = 1
+
+  /// What bounding one batch of boxes gives.
+  struct Result {
+    /// The rows of each box's condition: number, and the place of its bound.
+    var rows: [[Int]]
+    var groups: RowGroups
+    var bounds: LinearBounds
+    /// `rows * inputs`: how each row depends on each input, for branching.
+    var influence: [Double]
+    /// By box, updated.
+    var states: [[Int8]]
+  }
+
+  /// - Parameter rowsOf: the numbers of the rows wanted for each case.
+  func bound(_ boxes: [InputBox], rowsOf: [[Int]]) throws -> Result {
+    let n = context.inputCount
+    let count = boxes.count
+    var mid = [Double](repeating: 0, count: count * n)
+    var rad = mid
+    for (b, box) in boxes.enumerated() {
+      for j in 0..<n {
+        let l = box.lower[j]
+        let u = box.upper[j]
+        let center = 0.5 * l + 0.5 * u
+        mid[b * n + j] = center
+        rad[b * n + j] = l == u ? 0 : max(u - center, center - l).nextUp
+      }
+    }
+    var states = boxes.map(\.states)
+    var lines: [ActivationLines?] = []
+    for (index, activation) in context.activations.enumerated() {
+      let table = try self.lines(activation, index, &states, mid, rad, lines)
+      lines.append(table)
+    }
+    var groups = RowGroups()
+    let rows = boxes.map { rowsOf[$0.problem] }
+    for b in 0..<count { groups.append(owner: b, count: rows[b].count) }
+    var ascent = BoundAscent(
+      context: context, problem: problem, groups: groups, rowLists: rows, lines: lines, mid: mid, rad: rad)
+    try ascent.run(iterations: iterations, slopeRate: 0.3, multiplierRate: 0, isDone: { _ in false })
+    // The first evaluation always leaves bounds.
+    let bounds = ascent.best ?? LinearBounds(coefficients: [], constant: [], lower: [])
+    return Result(
+      rows: rows, groups: groups, bounds: bounds,
+      influence: try influence(rows, groups, lines), states: states)
+  }
+
+  /// The coefficients of rows when every unstable ReLU is replaced by its chord's slope on both sides. Measured on ACAS
+  /// Xu this ranks inputs far better than the bounds' own coefficients.
+  private func influence(_ rows: [[Int]], _ groups: RowGroups, _ lines: [ActivationLines?]) throws -> [Double]
+  {
+    var rule = LowerRule(context: context, groups: groups)
+    rule.lines = lines.map { table in
+      guard var table else { return nil }
+      table.belowSlope = table.aboveSlope
+      return table
+    }
+    try problem.pullBackRows(rows, rule: &rule)
+    return rule.arrivals[context.inputNode]?.elements
+      ?? [Double](repeating: 0, count: groups.rows * context.inputCount)
+  }
+
+  /// Bounds the unstable arguments of one activation and relaxes it.
+  private func lines(
+    _ activation: SplitContext.Activation, _ index: Int, _ states: inout [[Int8]], _ mid: [Double],
+    _ rad: [Double],
+    _ known: [ActivationLines?]
+  ) throws -> ActivationLines {
+    let count = states.count
+    let n = activation.count
+    var groups = RowGroups()
+    var units: [Int32] = []
+    for b in 0..<count {
+      let first = units.count
+      states[b].withUnsafeBufferPointer { state in
+        for j in 0..<n where state[activation.offset + j] == 0 { units.append(Int32(j)) }
+      }
+      // The rows of the lower bounds, then those of the upper ones.
+      let unstable = units.count - first
+      units.append(contentsOf: units[first...])
+      groups.append(owner: b, count: 2 * unstable)
+    }
+    var rule = LowerRule(context: context, groups: groups)
+    rule.lines = known
+    var bounds: LinearBounds?
+    if !units.isEmpty {
+      let seed: (NodeID, Tensor<Double>)
+      if let forms = activation.units {
+        seed = (forms.source, start(&rule, forms, units))
+      } else {
+        var dense = Tensor<Double>.zeros([units.count] + context.graph[activation.pre].shape)
+        for group in groups.groups {
+          for r in 0..<group.count {
+            let row = group.first + r
+            dense[flat: row * n + Int(units[row])] = r < group.count / 2 ? 1 : -1
+          }
+        }
+        seed = (activation.pre, dense)
+      }
+      try context.graph.pullBack([seed], rule: &rule)
+      bounds = rule.linearBounds(mid: mid, rad: rad)
+    }
+    var lines = ActivationLines(count: count * n)
+    var group = groups.groups.makeIterator()
+    var current = group.next()
+    for b in 0..<count {
+      if activation.isRelu {
+        states[b].withUnsafeBufferPointer { state in
+          for j in 0..<n {
+            // 1 is the identity, -1 is 0, 0 is overwritten below.
+            lines.setState(b * n + j, NeuronState(rawValue: state[activation.offset + j]) ?? .unstable)
+          }
+        }
+      }
+      guard let here = current, here.owner == b, let bounds else { continue }
+      let half = here.count / 2
+      for r in 0..<half {
+        let j = Int(units[here.first + r])
+        // Bounds over the whole region stay valid.
+        let l = max(bounds.lower[here.first + r], activation.lower[j])
+        let u = min(-bounds.lower[here.first + half + r], activation.upper[j])
+        if activation.isRelu {
+          if l >= 0 {
+            states[b][activation.offset + j] = 1
+          } else if u <= 0 {
+            states[b][activation.offset + j] = -1
+          }
+          lines.setRelu(b * n + j, l, u)
+        } else {
+          lines.set(
+            b * n + j, activation.function, min(l, u), max(l, u), neurons: n,
+            extraCharge: activation.charge[j])
+        }
+      }
+      current = group.next()
+    }
+    return lines
+  }
+
+  /// The rows of unit vectors as forms over an earlier node: first the vectors, then their negatives.
+  private func start(_ rule: inout LowerRule, _ forms: SplitContext.UnitRows, _ units: [Int32]) -> Tensor<
+    Double
+  > {
+    let width = forms.width
+    var constant = [Double](repeating: 0, count: units.count)
+    var slack = constant
+    let shape = context.graph[forms.source].shape
+    let rows = Tensor<Double>(writing: [units.count] + shape) { out in
+      forms.matrix.withUnsafeBufferPointer { matrix in
+        guard let matrix = matrix.baseAddress else { return }
+        for group in rule.groups.groups {
+          let half = group.count / 2
+          for r in 0..<group.count {
+            let row = group.first + r
+            let j = Int(units[row])
+            let target = out + row * width
+            if r < half {
+              target.update(from: matrix + j * width, count: width)
+              constant[row] = forms.constant[j]
+            } else {
+              for k in 0..<width { target[k] = -matrix[j * width + k] }
+              constant[row] = -forms.constant[j]
+            }
+            slack[row] = forms.slack[j]
+          }
+        }
+      }
+    }
+    rule.start(constant: constant, slack: slack)
+    return rows
+  }
+}
+
+extension VerificationProblem {
+  /// Walks rows of the problem back to the input; row lists are by owner, in the order of the rule's groups.
+  func pullBackRows(_ lists: [[Int]], rule: inout LowerRule) throws {
+    let numbers = lists.flatMap { $0 }
+    var seeds: [NodeID: Tensor<Double>] = [:]
+    var constant = [Double](repeating: 0, count: numbers.count)
+    var slack = constant
+    for (r, number) in numbers.enumerated() {
+      let row = rows[number]
+      constant[r] = row.constant
+      for (term, error) in zip(row.terms, row.coefficientErrors) {
+        let node: NodeID
+        let place: Int
+        switch term.source {
+        case .input(let j): (node, place) = (inputNode, j)
+        case .value(let id, let j): (node, place) = (id, j)
+        }
+        let size = graph[node].shape.count
+        seeds[node, default: .zeros([numbers.count] + graph[node].shape)][flat: r * size + place] +=
+          term.coefficient
+        if error > 0, let interval = rule.context.intervals[node] {
+          slack[r] += error * max(abs(interval.lower[flat: place]), abs(interval.upper[flat: place]))
+        }
+      }
+    }
+    rule.start(constant: constant, slack: slack)
+    try graph.pullBack(seeds.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, rule: &rule)
+  }
+}

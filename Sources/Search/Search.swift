@@ -1,1 +1,0 @@
-// Search: attacks and branch and bound.
