@@ -14,9 +14,9 @@ public struct RuntimeScatter: DiscreteFunction {
   public let reduction: Reduction
   public let inputShapes: [Shape]
   public var outputShape: Shape { inputShapes[0] }
-  private let base: [Int32]
-  private let positions: [Int32]
-  private let axes: [(extent: Int, stride: Int)]
+  let base: [Int32]
+  let positions: [Int32]
+  let axes: [(extent: Int, stride: Int)]
 
   public init(
     _ reduction: Reduction, data: Shape, indices: Shape, updates: Shape, base: [Int32], positions: [Int32],
@@ -104,10 +104,7 @@ public struct RuntimeScatter: DiscreteFunction {
   public func enclose(lower: [Tensor<Double>], upper: [Tensor<Double>]) throws -> (
     lower: Tensor<Double>, upper: Tensor<Double>
   ) {
-    guard lower[1] == upper[1] else {
-      throw UnsupportedOperator(
-        node: "", operatorName: name, reason: "it has no bounds where its indices vary")
-    }
+    guard lower[1] == upper[1] else { return try encloseVarying(lower: lower, upper: upper) }
     var low = lower[0]
     var high = upper[0]
     for u in base.indices {
@@ -138,9 +135,8 @@ public struct RuntimeScatter: DiscreteFunction {
   }
 
   public func copies(lower: [Tensor<Double>], upper: [Tensor<Double>]) -> [[Int32]?] {
-    guard lower[1] == upper[1], let places = try? targets(lower[1]) else {
-      return [nil, nil, nil]
-    }
+    if lower[1] != upper[1] { return copiesVarying(lower: lower, upper: upper) }
+    guard let places = try? targets(lower[1]) else { return [nil, nil, nil] }
     var data = (0..<outputShape.count).map { Int32($0) }
     var updates = [Int32](repeating: -1, count: outputShape.count)
     for (u, place) in places.enumerated() {
