@@ -97,6 +97,7 @@ let package = Package(
     .testTarget(name: "ResultsTests", dependencies: ["Results"]),
     .testTarget(name: "SearchTests", dependencies: ["Search", "Specifications", "Importers", "Operators"]),
     .testTarget(name: "BoundsTests", dependencies: ["Bounds"]),
+    .testTarget(name: "DomainsTests", dependencies: ["Domains", "Importers", "TestSupport"]),
     .target(name: "TestSupport", dependencies: ["FileFormats"], path: "Tests/TestSupport"),
     .testTarget(name: "InputsTests", dependencies: ["Inputs"]),
     .testTarget(name: "ReportsTests", dependencies: ["Reports"]),

@@ -70,7 +70,10 @@ struct BoundEngine: Domain, Sendable {
       isRaw[id] = true
       isExact[id] = true
     }
-    if tightening == .forward { forward = ForwardForms(graph: graph, region: region, varies: varies) }
+    if tightening == .forward {
+      forward = ForwardForms(
+        graph: graph, region: region, varies: varies, arithmetic: options.arithmetic)
+    }
   }
 
   /// Walks the graph once; afterwards `intervals` and `relaxations` hold what the final walks need.

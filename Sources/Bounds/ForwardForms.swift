@@ -21,6 +21,7 @@ struct LinearForm: Sendable {
 /// node's form over the region, a step of k roundings is wrong by at most g(k) |W| reach, which widens the constants.
 struct ForwardForms: Sendable {
   let graph: Graph
+  let arithmetic: Arithmetic
   let batch: Int
   /// Perturbed inputs and the first column of each.
   private let sources: [NodeID: Int]
@@ -35,8 +36,9 @@ struct ForwardForms: Sendable {
     var ball: (radius: Double, norm: BallNorm)?
   }
 
-  init(graph: Graph, region: Region, varies: [Bool]) {
+  init(graph: Graph, region: Region, varies: [Bool], arithmetic: Arithmetic) {
     self.graph = graph
+    self.arithmetic = arithmetic
     batch = region.batch
     var sources: [NodeID: Int] = [:]
     var blocks: [Block] = []
@@ -207,12 +209,15 @@ struct ForwardForms: Sendable {
       highConstant.addToEveryExample(bias.values)
       error.addToEveryExample(bias.magnitude)
     }
-    let g = 4 * Rounding.gamma(map.roundings + 4)
+    // The deployed node is off by at most g32 times the same sizes.
+    let deployed = arithmetic == .float32 && node.elementType.runsInFloat && map.roundings > 0
+    let g = 4 * Rounding.gamma(map.roundings + 4) + (deployed ? 2 * Rounding.gamma32(map.roundings) : 0)
+    let lost = 0x1p-1000 + (deployed ? Double(map.roundings + 2) * 2 * Rounding.underflow32 : 0)
     let isExact = map.roundings == 0 && map.maps.allSatisfy(\.isNonnegative)
     var result = LinearForm(
       lowerCoefficients: lower ?? Tensor.zeros([batch * columns] + node.shape), upperCoefficients: upper,
       lowerConstant: lowConstant, upperConstant: highConstant)
-    if !isExact { widen(&result, by: error.map { g * $0 + 0x1p-1000 }) }
+    if !isExact { widen(&result, by: error.map { g * $0 + lost }) }
     return result
   }
 
