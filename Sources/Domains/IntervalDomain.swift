@@ -206,6 +206,10 @@ public struct IntervalDomain: Domain, Sendable {
         uppers.append(upper.reshaped([1] + f.outputShape))
       } catch let error as GraphError {
         throw GraphError(node: node.name, reason: error.reason)
+      } catch var error as UnsupportedOperator {
+        // The function does not know which node it stands in.
+        if error.node.isEmpty { error.node = node.name }
+        throw error
       }
     }
     return Interval(lower: .concatenatingBatches(lowers), upper: .concatenatingBatches(uppers))

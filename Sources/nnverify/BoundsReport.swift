@@ -159,6 +159,7 @@ struct BoundsReport {
     let upper = Array(bounds.upper.elements.prefix(shown))
     let widths = zip(lower, upper).map { $1 - $0 }
     let format = DirectedDecimal(for: lower + upper, resolving: widths)
+    let centers = DirectedDecimal(for: Array(center[index].elements.prefix(shown)), resolving: widths)
     var table = TextTable([
       .init("output"), .init("at centre", .right), .init("lower", .right), .init("upper", .right),
       .init("width", .right),
@@ -167,7 +168,7 @@ struct BoundsReport {
     let shape = outputs[index].shape
     for i in 0..<shown {
       table.append([
-        target?.labels[i] ?? shape.elementName(name, i), format.text(center[index][flat: i]),
+        target?.labels[i] ?? shape.elementName(name, i), centers.text(center[index][flat: i]),
         format.text(lower[i], .down), format.text(upper[i], .up), format.text(widths[i], .up),
       ])
     }

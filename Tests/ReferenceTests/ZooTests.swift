@@ -47,6 +47,19 @@ struct ZooTests {
     }
   }
 
+  /// Networks whose exporter folded batch normalisations or scales into float32 constants. The stored float64 outputs were
+  /// computed before that, so evaluating the file in float64 differs by float32 rounding; ONNX's own reference evaluator
+  /// gives the same differences.
+  static let foldedInFloat32: Set = [
+    "biofusionnet_risk", "enc_text_ids", "enc_text_mixda", "enc_text_novarln", "enc_text_postln",
+    "enc_text_preln_gelu", "evit_digits_keep8", "fastspeech_hard", "fastspeech_soft", "gin_ba2motifs",
+    "gpt_char",
+    "itransformer_macro4", "llama_char", "matformer_char_full", "mobilenetv3_digits", "mot_image_text",
+    "nerf_view_experts", "resnet_digits", "tabpfn_poison", "tabpfn_small", "vit_digits_ewa",
+    "vit_digits_relu_nocls",
+    "vitpose_digits",
+  ]
+
   @Test(arguments: networks) func outputsAgree(name: String) throws {
     let network = try Network(name)
     for (number, example) in network.cases.enumerated() {
@@ -54,6 +67,7 @@ struct ZooTests {
       for (key, precision, tolerance) in [
         ("torch_float64", ConcreteDomain.Precision.float64, 1e-9), ("onnxruntime_float32", .deployed, 1e-4),
       ] {
+        let tolerance = precision == .float64 && Self.foldedInFloat32.contains(name) ? 1e-6 : tolerance
         let outputs = try network.graph.run(inputs, precision)
         for (output, value) in zip(network.graph.outputs, outputs) {
           let expected = try #require(example[key]?[output.name]?["data"]).flattened
