@@ -4,7 +4,7 @@ import Foundation
 /// The folder of shared specifications, networks and reference results that tests compare with.
 ///
 /// It is named by the environment variable `NNVERIFY_SHARED`, else it lies beside the project. Suites that need it carry
-/// the trait `.enabled(if: SharedData.isPresent, SharedData.comment)`.
+/// the trait `.enabled(if: SharedData.isPresent, Comment(rawValue: SharedData.comment))`.
 public enum SharedData {
   /// The project's folder.
   public static let project = URL(fileURLWithPath: #filePath)
