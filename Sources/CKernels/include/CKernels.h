@@ -49,4 +49,8 @@ CK_DECLARE(float, f)
 CK_DECLARE(double, d)
 
 #undef CK_DECLARE
+
+// Tells the allocator to keep freed blocks of up to 32 MB instead of returning their pages to the system. A search that
+// allocates and frees such blocks all the time spends a fifth of its time on page faults otherwise.
+void ck_keep_freed_memory(void);
 #endif

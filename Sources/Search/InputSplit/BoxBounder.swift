@@ -1,3 +1,4 @@
+import Domains
 import IR
 import Rigor
 import Tensors
@@ -23,7 +24,8 @@ struct BoxBounder {
   }
 
   /// - Parameter rowsOf: the numbers of the rows wanted for each case.
-  func bound(_ boxes: [InputBox], rowsOf: [[Int]]) throws -> Result {
+  ///   - usesIntervals: whether interval bounds go first; they pay where much is not yet known of the boxes.
+  func bound(_ boxes: [InputBox], rowsOf: [[Int]], usesIntervals: Bool) throws -> Result {
     let n = context.inputCount
     let count = boxes.count
     var mid = [Double](repeating: 0, count: count * n)
@@ -38,9 +40,11 @@ struct BoxBounder {
       }
     }
     var states = boxes.map(\.states)
+    let intervals = usesIntervals ? try stabilise(boxes, &states) : nil
     var lines: [ActivationLines?] = []
-    for (index, activation) in context.activations.enumerated() {
-      let table = try self.lines(activation, index, &states, mid, rad, lines)
+    for activation in context.activations {
+      let table = try self.lines(
+        activation, intervals?.values[activation.pre] ?? nil, &states, mid, rad, lines)
       lines.append(table)
     }
     var groups = RowGroups()
@@ -71,9 +75,33 @@ struct BoxBounder {
       ?? [Double](repeating: 0, count: groups.rows * context.inputCount)
   }
 
+  /// Interval bounds of all boxes, which are cheap and decide most neurons of small boxes; nil where no neuron is open.
+  private func stabilise(_ boxes: [InputBox], _ states: inout [[Int8]]) throws -> Trace<Interval>? {
+    guard states.contains(where: { $0.contains(0) }) else { return nil }
+    let n = context.inputCount
+    let shape = Shape([boxes.count, n])
+    let set = InputSet.box(
+      lower: Tensor(shape, boxes.flatMap(\.lower)), upper: Tensor(shape, boxes.flatMap(\.upper)))
+    let trace = try context.graph.intervals(over: Domains.Region([set]), context.arithmetic)
+    for activation in context.activations where activation.isRelu {
+      guard let pre = trace.values[activation.pre], pre.batch == boxes.count else { continue }
+      for b in boxes.indices {
+        for j in 0..<activation.count where states[b][activation.offset + j] == 0 {
+          let place = b * activation.count + j
+          if pre.lower[flat: place] >= 0 {
+            states[b][activation.offset + j] = 1
+          } else if pre.upper[flat: place] <= 0 {
+            states[b][activation.offset + j] = -1
+          }
+        }
+      }
+    }
+    return trace
+  }
+
   /// Bounds the unstable arguments of one activation and relaxes it.
   private func lines(
-    _ activation: SplitContext.Activation, _ index: Int, _ states: inout [[Int8]], _ mid: [Double],
+    _ activation: SplitContext.Activation, _ interval: Interval?, _ states: inout [[Int8]], _ mid: [Double],
     _ rad: [Double],
     _ known: [ActivationLines?]
   ) throws -> ActivationLines {
@@ -128,8 +156,12 @@ struct BoxBounder {
       for r in 0..<half {
         let j = Int(units[here.first + r])
         // Bounds over the whole region stay valid.
-        let l = max(bounds.lower[here.first + r], activation.lower[j])
-        let u = min(-bounds.lower[here.first + half + r], activation.upper[j])
+        var l = max(bounds.lower[here.first + r], activation.lower[j])
+        var u = min(-bounds.lower[here.first + half + r], activation.upper[j])
+        if let interval, interval.batch == count {
+          l = max(l, interval.lower[flat: b * n + j])
+          u = min(u, interval.upper[flat: b * n + j])
+        }
         if activation.isRelu {
           if l >= 0 {
             states[b][activation.offset + j] = 1

@@ -142,7 +142,7 @@ struct InputSplitSearch {
     switch work {
     case .bound(let boxes):
       result.bounded = boxes.count
-      for box in try bounded(boxes) {
+      for box in try bounded(boxes, areFresh: true) {
         if let box { result.open.append(box) } else { result.refuted += 1 }
       }
     case .expand(let boxes):
@@ -156,7 +156,7 @@ struct InputSplitSearch {
         halves.append(right)
       }
       result.bounded = halves.count
-      for box in try bounded(halves) {
+      for box in try bounded(halves, areFresh: false) {
         if let box { result.open.append(box) } else { result.refuted += 1 }
       }
     }
@@ -165,9 +165,9 @@ struct InputSplitSearch {
   }
 
   /// Bounds and clips boxes; nil for those that are refuted.
-  private func bounded(_ boxes: [InputBox]) throws -> [InputBox?] {
+  private func bounded(_ boxes: [InputBox], areFresh: Bool) throws -> [InputBox?] {
     let bounder = BoxBounder(context: context, problem: problem)
-    let bounds = try bounder.bound(boxes, rowsOf: rowsOf)
+    let bounds = try bounder.bound(boxes, rowsOf: rowsOf, usesIntervals: areFresh)
     let n = context.inputCount
     var places = [Int](repeating: 0, count: problem.rows.count)
     var values = [Double](repeating: -.infinity, count: problem.rows.count)

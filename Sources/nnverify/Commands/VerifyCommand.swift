@@ -1,4 +1,5 @@
 import ArgumentParser
+import CKernels
 import CommandSupport
 import FileFormats
 import Foundation
@@ -69,6 +70,9 @@ struct VerifyCommand: ParsableCommand {
   }
 
   func run() throws {
+    // The search allocates and frees blocks of some megabytes all the time: keep them instead of returning the pages
+    // to the system, which costs a fifth of the time.
+    ck_keep_freed_memory()
     let progress = ProgressLine()
     let bytes = memory.map { Int($0 * 1e9) } ?? Int(Double(ProcessInfo.processInfo.physicalMemory) * 0.8)
     let control = SearchControl(seconds: timeout, threads: threads, memoryLimit: bytes, seed: seed) { state in
