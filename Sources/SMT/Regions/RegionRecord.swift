@@ -185,7 +185,7 @@ extension RegionRecord {
     }
   }
 
-  private static func box(_ field: JSONField) throws -> Box {
+  static func box(_ field: JSONField) throws -> Box {
     let box = Box(lower: try vector(field.member("lower")), upper: try vector(field.member("upper")))
     guard box.lower.count == box.upper.count else {
       throw field.error("lower has \(box.lower.count) entries, upper \(box.upper.count)")
@@ -196,7 +196,7 @@ extension RegionRecord {
     return box
   }
 
-  private static func clauses(_ field: JSONField) throws -> [[OutputConstraint]] {
+  static func clauses(_ field: JSONField) throws -> [[OutputConstraint]] {
     let clauses = try field.elements()
     if clauses.isEmpty { throw field.error("an empty disjunction can never be violated") }
     return try clauses.map { clause in

@@ -78,7 +78,11 @@ final class LinearRelaxation {
         apply(splits, block, &b)
       }
       for v in block.range {
-        if b.preLower[v] > b.preUpper[v] { return nil }
+        if b.preLower[v] > b.preUpper[v] {
+          // Contradictory beyond doubt, or only by rounding: then the wider reading is kept.
+          if b.preLower[v] > b.preUpper[v] + 1e-9 * (1 + b.size[v]) { return nil }
+          swap(&b.preLower[v], &b.preUpper[v])
+        }
         finish(v, block.kind, &b)
       }
     }

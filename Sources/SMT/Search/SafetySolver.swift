@@ -92,8 +92,14 @@ public final class SafetySolver {
     if options.method == .exact { return try solveExactly(root) }
     var stack = [root]
     var obstacle: String?
+    var patience = 200
     while let part = stack.popLast() {
       if isLate { return finishUnknown("time-out") }
+      if finder.tie != nil {
+        // A violation is known; look a little longer for one that float32 shares.
+        patience -= 1
+        if patience < 0 { return finishUnknown("tie") }
+      }
       switch try step(part) {
       case .done: break
       case .found(let witness): return finish(.violated, witness)
@@ -153,7 +159,7 @@ public final class SafetySolver {
           best = r
         }
       }
-      if size > 0 && margin > safety(clause) {
+      if size > 0 && margin > safety(clause, b) {
         node.refutations.append(.row(clause: clause, row: best))
       } else {
         remaining.append(clause)
@@ -184,7 +190,16 @@ public final class SafetySolver {
   }
 
   /// How far a bound must exceed its right side. With proofs, far enough that the checker's own rounding cannot matter.
-  private func safety(_ clause: Int) -> Double { options.wantsProof ? 1e-9 : 0 }
+  private func safety(_ clause: Int, _ b: NeuronBounds) -> Double {
+    guard options.wantsProof else { return 0 }
+    var size = 1.0
+    for row in prepared.clauses[clause] {
+      for (v, c) in zip(row.row.variables, row.row.coefficients) {
+        size += abs(c) * max(abs(b.lower[v]), abs(b.upper[v]))
+      }
+    }
+    return 1e-9 * size
+  }
 
   private func record(_ node: ProofNode) {
     if options.wantsProof { proof.append(node) }
@@ -258,7 +273,7 @@ public final class SafetySolver {
         iterations: open.isEmpty ? 200 : (part.depth == 0 ? 40 : 20))
       statistics.dualSteps += 1
       part.duals[clause] = answer.duals
-      if answer.bound > safety(clause) {
+      if answer.bound > safety(clause, b) {
         node.refutations.append(refutation(clause, answer.duals, b, part.splits))
         remaining.removeAll { $0 == clause }
         continue
@@ -306,7 +321,7 @@ public final class SafetySolver {
       let answer = relaxation.optimise(
         rows.map(\.row), rhs: rows.map(\.rhsUp), b, splits: part.splits, start: nil, iterations: iterations)
       statistics.dualSteps += 1
-      if answer.bound > safety(clause) {
+      if answer.bound > safety(clause, b) {
         node.refutations.append(refutation(clause, answer.duals, b, part.splits))
         remaining.removeAll { $0 == clause }
       }

@@ -1,0 +1,130 @@
+import Foundation
+import IR
+import Rigor
+
+/// Maps values of an inner layer back to inputs.
+///
+/// The exact inverse asks one question about the whole prefix of the network, so that its `unreachable` is a proof. The layer-wise
+/// inverse chooses one preimage a layer; where it fails, nothing is proven.
+struct InverseMap {
+  enum Answer {
+    case found([Rational])
+    case unreachable
+    case unknown
+  }
+
+  let graph: Graph
+  let chain: LayerChain
+  let layer: Int
+  let prefix: PiecewiseLinearNetwork
+  let region: RegionRecord.Box
+  let bounds: NeuronBounds
+  let isExact: Bool
+  let deadline: Date?
+
+  /// An input of the region whose layer takes the given values, up to the tolerance.
+  func preimage(of targets: [Int: Rational], tolerance: Rational) throws -> Answer {
+    if isExact { return exactly(targets, tolerance) }
+    return try layerByLayer(targets)
+  }
+
+  private func exactly(_ targets: [Int: Rational], _ tolerance: Rational) -> Answer {
+    let query = CondensedQuery(
+      network: prefix, lower: region.lower, upper: region.upper, phases: bounds.phases, decided: [:])
+    var rows: [PreparedQuery.Row] = []
+    var equalities: [(row: VariableRow, value: Rational)] = []
+    for (p, target) in targets.sorted(by: { $0.key < $1.key }) {
+      let variable = prefix.outputs[p]
+      if tolerance.isZero {
+        equalities.append((VariableRow(variables: [variable], coefficients: [1]), target))
+        continue
+      }
+      rows.append(
+        PreparedQuery.Row(
+          row: VariableRow(variables: [variable], coefficients: [1]), rhs: target + tolerance, rhsUp: 0))
+      rows.append(
+        PreparedQuery.Row(
+          row: VariableRow(variables: [variable], coefficients: [-1]), rhs: tolerance - target, rhsUp: 0))
+    }
+    let answer = query.check(rows, equalities: equalities, resources: 50_000_000, deadline: deadline)
+    switch answer.result {
+    case .unsatisfiable: return .unreachable
+    case .unknown: return .unknown
+    case .satisfiable: return answer.point.map { .found($0) } ?? .unknown
+    }
+  }
+
+  // MARK: Layer by layer
+
+  private func layerByLayer(_ targets: [Int: Rational]) throws -> Answer {
+    var current = targets
+    for k in stride(from: layer, to: 0, by: -1) {
+      guard let previous = try invert(k, current) else { return .unknown }
+      current = previous
+    }
+    var x = region.lower
+    for (i, value) in current {
+      guard value >= region.lower[i], value <= region.upper[i] else { return .unknown }
+      x[i] = value
+    }
+    return .found(x)
+  }
+
+  /// Values of layer k-1 that give the values of layer k, nil if the layer has none.
+  private func invert(_ k: Int, _ targets: [Int: Rational]) throws -> [Int: Rational]? {
+    let node = graph[chain.layers[k].node]
+    switch node.operation {
+    case .affine: return try invertAffine(k, targets)
+    case .elementwise(let f) where f.name == "Relu":
+      let (_, upper) = try reach(k - 1)
+      var result: [Int: Rational] = [:]
+      for (i, target) in targets {
+        if target.sign < 0 { return nil }
+        // At 0 every non-positive argument does; 0 itself or the largest reachable one is taken.
+        result[i] = target.sign > 0 ? target : min(0, upper[i])
+      }
+      return result
+    case .selection(let s) where s.extremum == .maximum && s.inputShapes.count == 1:
+      let (lower, _) = try reach(k - 1)
+      var result: [Int: Rational] = [:]
+      for (o, target) in targets {
+        let candidates = s.candidates[(o * s.width)..<((o + 1) * s.width)].prefix { $0 >= 0 }.map { Int($0) }
+        // The first candidate takes the value, the others their least one.
+        for (position, c) in candidates.enumerated() {
+          let value = position == 0 ? target : min(target, lower[c])
+          if let known = result[c], known != value { return nil }
+          result[c] = value
+        }
+      }
+      return result
+    default: return nil
+    }
+  }
+
+  /// What the region reaches at a layer.
+  private func reach(_ k: Int) throws -> (lower: [Rational], upper: [Rational]) {
+    if k == 0 { return (region.lower, region.upper) }
+    let part = try PiecewiseLinearNetwork(graph, to: chain.layers[k].node)
+    guard
+      let b = LinearRelaxation(part).bounds(
+        lower: region.lower.map(\.roundedDown), upper: region.upper.map(\.roundedUp), splits: [:])
+    else { throw GraphError(node: chain.layers[k].name, reason: "the region is empty") }
+    return (part.outputs.map { Rational(b.lower[$0]) }, part.outputs.map { Rational(b.upper[$0]) })
+  }
+
+  private func invertAffine(_ k: Int, _ targets: [Int: Rational]) throws -> [Int: Rational]? {
+    let step = try PiecewiseLinearNetwork(graph, to: chain.layers[k].node, from: chain.layers[k - 1].node)
+    let (lower, upper) = try reach(k - 1)
+    let query = CondensedQuery(
+      network: step, lower: lower, upper: upper,
+      phases: [Phase](repeating: .active, count: step.variableCount), decided: [:])
+    let equalities = targets.sorted { $0.key < $1.key }.map {
+      (row: VariableRow(variables: [step.outputs[$0.key]], coefficients: [1]), value: $0.value)
+    }
+    let answer = query.check([], equalities: equalities, resources: 50_000_000, deadline: deadline)
+    guard case .satisfiable = answer.result, let point = answer.point else { return nil }
+    var result: [Int: Rational] = [:]
+    for i in point.indices where lower[i] < upper[i] { result[i] = point[i] }
+    return result
+  }
+}
