@@ -106,6 +106,9 @@ let package = Package(
       dependencies: ["Importers", "Domains", "OnnxFormat", "FileFormats", "TestSupport"]),
     .testTarget(name: "ReferenceTests", dependencies: ["Bounds", "Inputs", "Importers", "TestSupport"]),
     .testTarget(name: "NnverifyTests", dependencies: ["nnverify", "FileFormats", "TestSupport"]),
+    .testTarget(
+      name: "SMTTests",
+      dependencies: ["SMT", "Operators", "Domains", "IR", "Tensors", "Rigor", "FileFormats"]),
   ],
   swiftLanguageModes: [.v6]
 )

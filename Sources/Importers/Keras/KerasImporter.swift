@@ -73,7 +73,16 @@ struct KerasSession {
       guard let value = values[name] else {
         throw FileError(file: model.file, place: "output_layers", reason: "there is no layer \"\(name)\"")
       }
-      builder.output(try untransposed(value).node, name: name)
+      if outputs.count == 1, case .composite = builder[value.node].operation {
+        // Classifiers end in a softmax: its argument is what margins and exact properties speak of.
+        builder.output(
+          try untransposed(KerasValue(node: builder[value.node].inputs[0], isTransposed: value.isTransposed))
+            .node,
+          name: "logits")
+        builder.output(try untransposed(value).node, name: "probs")
+      } else {
+        builder.output(try untransposed(value).node, name: name)
+      }
     }
   }
 
@@ -236,7 +245,10 @@ struct KerasSession {
   private mutating func softmax(_ x: KerasValue, _ layer: KerasModel.Layer, _ label: String) throws
     -> KerasValue
   {
-    throw unsupported(layer, "softmax is not supported", attribute: "activation")
+    let shape = builder[x.node].shape
+    let axis = x.isTransposed ? 1 : shape.rank - 1
+    let node = try builder.composite(Softmax(shape, axis: axis), [x.node], name: label)
+    return KerasValue(node: node, isTransposed: x.isTransposed)
   }
 
   private func tensor(_ data: HDF5File.Dataset) -> Tensor<Double> {

@@ -69,6 +69,8 @@ final class FixedRows {
   /// A weight is `weight * 2^-exponent`, up to half a unit where `isExact` is false.
   let exponent: Int
   let isExact: Bool
+  /// Which weights are rounded.
+  let isRounded: [Bool]
   let biasDown: [Int128]
   let biasUp: [Int128]
 
@@ -77,23 +79,24 @@ final class FixedRows {
     var largest = 0.0
     for row in block.rows { for entry in row { largest = max(largest, abs(entry.weight)) } }
     guard largest.isFinite else { throw CheckerRangeError() }
-    // The largest weight gets 40 bits.
-    let exponent = largest == 0 ? 0 : 39 - Int(largest.exponent)
+    // The largest weight gets 46 bits.
+    let exponent = largest == 0 ? 0 : 45 - Int(largest.exponent)
     guard abs(exponent) < 200 else { throw CheckerRangeError() }
     var start = [0]
     var column: [Int] = []
     var weight: [Int64] = []
-    var exact = true
+    var rounded: [Bool] = []
     for row in block.rows {
       for entry in row {
         let (mantissa, e) = dyadicParts(entry.weight)
         let shift = e + exponent
         if shift >= 0 {
           weight.append(Int64(mantissa) << Int64(shift))
+          rounded.append(false)
         } else {
           let half = shift < -60 ? 0 : (Int64(mantissa) + (Int64(1) << Int64(-shift - 1))) >> Int64(-shift)
           weight.append(half)
-          exact = false
+          rounded.append(true)
         }
         column.append(entry.variable)
       }
@@ -103,7 +106,8 @@ final class FixedRows {
     self.column = column
     self.weight = weight
     self.exponent = exponent
-    isExact = exact
+    isExact = !rounded.contains(true)
+    isRounded = rounded
     biasDown = try block.bias.map { try Fixed.round($0, up: false) }
     biasUp = try block.bias.map { try Fixed.round($0, up: true) }
   }

@@ -17,8 +17,12 @@ final class CheckerEvaluator {
   /// The largest magnitude of a variable's value.
   private var size: [Int128]
   /// Accumulators of a pass, by variable, and their exponents by block (block 0: the inputs).
-  private var accumulator: [Int128]
+  private let accumulator: UnsafeMutablePointer<Int128>
   private var exponents: [Int?]
+  /// By block: the blocks that its rows read.
+  private let sources: [[Int]]
+  /// By variable: whether interval bounds of its row are the best there are.
+  private let readsInputs: [Bool]
 
   static let slopeBits = 22
   private static let covectorBits = 40
@@ -37,9 +41,26 @@ final class CheckerEvaluator {
     argumentLower = zeros
     argumentUpper = zeros
     size = zeros
-    accumulator = zeros
+    accumulator = .allocate(capacity: max(1, network.variableCount))
+    accumulator.initialize(repeating: 0, count: max(1, network.variableCount))
+    sources = network.blocks.map { block in
+      Set(block.rows.joined().map { owner[$0.variable] }).sorted()
+    }
+    // Inputs, or one affine row of inputs, have exact intervals; so has a row that copies such a variable.
+    var exact = [Bool](repeating: false, count: network.variableCount)
+    var direct = [Bool](repeating: false, count: network.variableCount)
+    for block in network.blocks {
+      for (i, row) in block.rows.enumerated() {
+        let overInputs = row.allSatisfy { owner[$0.variable] == 0 }
+        exact[block.first + i] = overInputs && block.kind == .affine
+        direct[block.first + i] = overInputs || (row.count == 1 && exact[row[0].variable])
+      }
+    }
+    readsInputs = direct
     exponents = [Int?](repeating: nil, count: network.blocks.count + 1)
   }
+
+  deinit { accumulator.deallocate() }
 
   // MARK: Bounds of all variables
 
@@ -56,8 +77,7 @@ final class CheckerEvaluator {
       for i in block.rows.indices {
         let v = block.first + i
         decide(v, phases)
-        let readsInputs = block.rows[i].allSatisfy { isOverInputs($0.variable) }
-        if argumentLower[v] < 0, argumentUpper[v] > 0, !readsInputs {
+        if argumentLower[v] < 0, argumentUpper[v] > 0, !readsInputs[v] {
           let low = try argumentBound(b, i, negated: false)
           let high = try argumentBound(b, i, negated: true)
           argumentLower[v] = max(argumentLower[v], try Fixed.down(low))
@@ -69,15 +89,6 @@ final class CheckerEvaluator {
       }
     }
     return true
-  }
-
-  /// Whether interval bounds of a variable are the best there are: inputs, or one affine row of inputs.
-  private func isOverInputs(_ variable: Int) -> Bool {
-    let b = blockOfVariable[variable]
-    if b == 0 { return true }
-    let block = network.blocks[b - 1]
-    return block.kind == .affine
-      && block.rows[variable - block.first].allSatisfy { blockOfVariable[$0.variable] == 0 }
   }
 
   private func decide(_ v: Int, _ phases: [Int: Bool]) {
@@ -116,7 +127,7 @@ final class CheckerEvaluator {
         let c = fixed.column[k]
         low = try sum(low, try product(w, w >= 0 ? lower[c] : upper[c]))
         high = try sum(high, try product(w, w >= 0 ? upper[c] : lower[c]))
-        if !fixed.isExact { magnitude = try sum(magnitude, size[c]) }
+        if fixed.isRounded[k] { magnitude = try sum(magnitude, size[c]) }
       }
       low = Fixed.shiftedRight(low, by: fixed.exponent, up: false)
       high = Fixed.shiftedRight(high, by: fixed.exponent, up: true)
@@ -331,15 +342,9 @@ final class CheckerEvaluator {
       e += 16
       cost += Fixed.rational(loss, exponent: e + Fixed.bits)
     }
-    var sources = Set<Int>()
-    for v in variables(b) where accumulator[v] != 0 {
-      for k in fixed.start[v - block.first]..<fixed.start[v - block.first + 1] {
-        sources.insert(blockOfVariable[fixed.column[k]])
-      }
-    }
     let target = e + fixed.exponent
     var shifts: [Int: Int] = [:]
-    for source in sources {
+    for source in sources[b] {
       guard let present = exponents[source] else {
         open(source, exponent: target)
         continue
@@ -358,23 +363,39 @@ final class CheckerEvaluator {
         shifts[source] = target - present
       }
     }
+    // Products stay below 2^64 * 2^46; with fewer than 2^16 rows no sum can overflow 127 bits.
+    var rounding = Int128(0)
+    guard block.rows.count < 1 << 16 else { throw CheckerRangeError() }
     for v in variables(b) where accumulator[v] != 0 {
       let c = accumulator[v]
-      for k in fixed.start[v - block.first]..<fixed.start[v - block.first + 1] {
-        let column = fixed.column[k]
-        var term = c &* Int128(fixed.weight[k])
-        if !shifts.isEmpty, let shift = shifts[blockOfVariable[column]] {
-          term = Fixed.shiftedRight(term, by: shift, up: false)
-          cost += Fixed.rational(size[column], exponent: target - shift + Fixed.bits)
+      guard c.magnitude < 1 << 64 else { throw CheckerRangeError() }
+      let range = fixed.start[v - block.first]..<fixed.start[v - block.first + 1]
+      if shifts.isEmpty {
+        fixed.column.withUnsafeBufferPointer { column in
+          fixed.weight.withUnsafeBufferPointer { weight in
+            for k in range { accumulator[column[k]] &+= c &* Int128(weight[k]) }
+          }
         }
-        accumulator[column] = try sum(accumulator[column], term)
-        if !fixed.isExact {
-          // Half a unit of every weight.
-          cost += Fixed.rational(
-            try product(c.magnitude.signed, size[column]), exponent: target + 1 + Fixed.bits)
+      } else {
+        for k in range {
+          let column = fixed.column[k]
+          var term = c &* Int128(fixed.weight[k])
+          if let shift = shifts[blockOfVariable[column]] {
+            term = Fixed.shiftedRight(term, by: shift, up: false)
+            cost += Fixed.rational(size[column], exponent: target - shift + Fixed.bits)
+          }
+          accumulator[column] = try sum(accumulator[column], term)
+        }
+      }
+      if !fixed.isExact {
+        // Half a unit of every rounded weight; the covector is rounded up to 20 bits less.
+        let multiple = (c.magnitude.signed >> 20) + 1
+        for k in range where fixed.isRounded[k] {
+          rounding = try sum(rounding, try product(multiple, size[fixed.column[k]]))
         }
       }
     }
+    if rounding != 0 { cost += Fixed.rational(rounding, exponent: target + 1 + Fixed.bits - 20) }
     return cost
   }
 

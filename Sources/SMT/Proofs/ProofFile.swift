@@ -87,6 +87,19 @@ enum ProofFile {
     }
   }
 
+  /// The same tree under the header of another query.
+  static func replacingQuery(in text: String, by query: SafetyQuery) throws -> String {
+    var lines = text.split(separator: "\n").map { String($0) + "\n" }
+    guard let first = lines.first, var header = try JSONValue.parse(first).objectValue else { return text }
+    header["sum"] = nil
+    header["region"] = [
+      "lower": JSONValue(query.lower.map(\.description)), "upper": JSONValue(query.upper.map(\.description)),
+    ]
+    header["violation"] = .array(query.violation.map { clause in .array(clause.map { constraint($0) }) })
+    lines[0] = sealed(.object(header))
+    return lines.joined()
+  }
+
   // MARK: Reading
 
   /// Reads all proofs of a file; neurons stay numbers.

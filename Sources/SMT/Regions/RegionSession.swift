@@ -276,4 +276,11 @@ public final class RegionSession {
     }
     return ProofVerdict(isValid: true, place: nil, reason: nil, nodes: nodes)
   }
+
+  /// A proof rewritten, with valid fingerprints, to claim the region of another record of the same network: for tests that
+  /// the checker's arithmetic alone refuses it.
+  package func forgedProof(_ proof: String, claiming record: RegionRecord) throws -> String {
+    let loaded = try load(record)
+    return try ProofFile.replacingQuery(in: proof, by: try query(record, loaded))
+  }
 }

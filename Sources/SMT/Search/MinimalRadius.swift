@@ -198,7 +198,8 @@ public final class MinimalRadiusSearch {
       if part.clauses.isEmpty { continue }
       let undecided = b.undecided(of: network)
       if statistics.undecidedAtRoot == 0 { statistics.undecidedAtRoot = undecided.count }
-      let isSmall = undecided.count <= 7
+      // Halving many inputs leads nowhere: then Z3 gets everything.
+      let isSmall = undecided.count <= 7 || prepared.freeInputs.count > 10
       let widest = prepared.freeInputs.max {
         worst[$0] * (part.upper[$0] - part.lower[$0]) < worst[$1] * (part.upper[$1] - part.lower[$1])
       }

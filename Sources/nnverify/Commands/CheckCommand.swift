@@ -1,0 +1,40 @@
+import ArgumentParser
+import FileFormats
+import Foundation
+import SMT
+
+struct CheckCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "check",
+    abstract: "Replay a proof in exact arithmetic.",
+    discussion: """
+      The checker reads the network and the region file anew and evaluates every leaf of the proof with integers only; \
+      it shares no code with the solver but the importers. It prints whether the proof is valid and, if not, where it \
+      fails.
+      """)
+
+  @Option(help: ArgumentHelp("The proof, as 'nnverify smt --proof' writes it.", valueName: "file"))
+  var proof: String
+
+  @Option(help: ArgumentHelp("The region file that it proves.", valueName: "file"))
+  var region: String
+
+  @Flag(help: "Print a JSON object (the default when the output is no terminal).")
+  var json = false
+
+  func run() throws {
+    let records = try RegionRecord.read(region)
+    let verdict = try RegionSession().check(proof: proof, records: records)
+    if json || isatty(STDOUT_FILENO) == 0 {
+      let object: JSONValue = [
+        "valid": .bool(verdict.isValid), "place": verdict.place.map { .string($0) } ?? .null,
+        "reason": verdict.reason.map { .string($0) } ?? .null, "nodes": JSONValue(verdict.nodes),
+      ]
+      print(object.text())
+    } else if verdict.isValid {
+      print("valid: \(verdict.nodes) nodes replayed")
+    } else {
+      print("invalid: \(verdict.place ?? "?"): \(verdict.reason ?? "")")
+    }
+  }
+}

@@ -1,0 +1,297 @@
+import ArgumentParser
+import FileFormats
+import Foundation
+import Rigor
+import SMT
+
+extension SolverMethod: ExpressibleByArgument {}
+extension FeatureHeuristic: ExpressibleByArgument {}
+
+/// `--manipulations SPAN,STEPS`.
+struct ManipulationSize: ExpressibleByArgument {
+  var span: Rational
+  var steps: Int
+
+  init?(argument: String) {
+    let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
+    guard parts.count == 2, let span = Rational(String(parts[0])), let steps = Int(parts[1]), span > 0,
+      steps >= 1, steps <= 30_000
+    else { return nil }
+    self.span = span
+    self.steps = steps
+  }
+}
+
+/// `--search single|multi:B`.
+struct SearchPaths: ExpressibleByArgument {
+  var count: Int
+
+  init?(argument: String) {
+    if argument == "single" {
+      count = 1
+    } else if argument.hasPrefix("multi:"), let count = Int(argument.dropFirst(6)), count >= 1,
+      count <= 10_000
+    {
+      self.count = count
+    } else {
+      return nil
+    }
+  }
+}
+
+struct SMTCommand: ParsableCommand {
+  enum Norm: String, ExpressibleByArgument, CaseIterable {
+    case inf
+    case one = "1"
+  }
+  enum Order: String, ExpressibleByArgument, CaseIterable { case l1, l2 }
+  enum Inverse: String, ExpressibleByArgument, CaseIterable { case exact, layerwise }
+  enum Path: String, ExpressibleByArgument, CaseIterable {
+    case singleLayer = "single-layer"
+    case stepwise
+  }
+
+  static let configuration = CommandConfiguration(
+    commandName: "smt",
+    abstract: "Exact safety of a region, exact minimal distances, and layer-wise search.",
+    discussion: """
+      REGION is a JSON file with one query, or a .jsonl file with one a line. All answers are about exact real \
+      arithmetic on the stored weights; every witness is checked in exact arithmetic and replayed in float32. The \
+      guide docs/guides/smt.md says what each outcome claims.
+      """)
+
+  @Argument(help: "The region file, .json or .jsonl.")
+  var region: String
+
+  @Option(
+    help: "How to decide: auto, exact (Z3 on all that root bounds leave), or bab (branch and bound only).")
+  var method: SolverMethod = .auto
+
+  @Option(help: ArgumentHelp("Seconds to spend on each query.", valueName: "s"))
+  var timeout: Double?
+
+  @Option(help: ArgumentHelp("Write the certificates of all 'holds' here.", valueName: "file"))
+  var proof: String?
+
+  @Flag(help: "Print one JSON object a query.")
+  var json = false
+
+  @Flag(help: "The exact smallest distance from the centre to a violation.")
+  var minimal = false
+
+  @Option(help: "The norm of that distance: inf or 1.")
+  var norm: Norm?
+
+  @Option(help: ArgumentHelp("Layer-wise search at layer K; 0 is the input.", valueName: "k"))
+  var layers: Int?
+
+  @Option(
+    help: ArgumentHelp("The size of a manipulation and the steps to either side.", valueName: "span,steps"))
+  var manipulations: ManipulationSize?
+
+  @Option(help: ArgumentHelp("How many features to manipulate.", valueName: "n"))
+  var features: Int = 1
+
+  @Option(help: ArgumentHelp("Coordinates of a feature.", valueName: "d"))
+  var dims: Int = 5
+
+  @Option(help: "How features are chosen: activation or derivative.")
+  var heuristic: FeatureHeuristic = .activation
+
+  @Option(help: ArgumentHelp("Keep one activation after each feature, or B.", valueName: "single|multi:B"))
+  var search: SearchPaths?
+
+  @Option(help: "Visit lattice points in order of growing l1 or l2 distance.")
+  var order: Order = .l2
+
+  @Option(help: "How inner layers are mapped back: exact or layerwise.")
+  var inverse: Inverse = .exact
+
+  @Option(help: "Check only layer K, or all layers up to it in turn: single-layer or stepwise.")
+  var path: Path = .singleLayer
+
+  @Option(help: ArgumentHelp("Draw what was found, .svg or .png.", valueName: "file"))
+  var picture: String?
+
+  @Option(help: "The seed of the search for violations.")
+  var seed: UInt64 = 0
+
+  func validate() throws {
+    if let timeout, !(timeout > 0 && timeout <= 1e9) { throw ValidationError("--timeout must be positive") }
+    if let layers, layers < 0 { throw ValidationError("--layers must not be negative") }
+    guard features >= 1, features <= 1_000_000 else { throw ValidationError("--features must be at least 1") }
+    guard dims >= 1, dims <= 1_000_000 else { throw ValidationError("--dims must be at least 1") }
+    if minimal && layers != nil { throw ValidationError("--minimal and --layers exclude each other") }
+    if norm != nil && !minimal { throw ValidationError("--norm goes with --minimal") }
+    if proof != nil && (minimal || layers != nil) {
+      throw ValidationError("--proof goes with the plain decision of a region")
+    }
+    if let picture, !picture.hasSuffix(".svg"), !picture.hasSuffix(".png") {
+      throw ValidationError("--picture must end in .svg or .png")
+    }
+  }
+
+  func run() throws {
+    // A killed solver process must not take this one along.
+    signal(SIGPIPE, SIG_IGN)
+    let records = try RegionRecord.read(region)
+    let session = RegionSession()
+    var proofs = ""
+    var last: (RegionRecord, RegionAnswer)?
+    let isBatch = records.count > 1
+    for record in records {
+      let answer = try self.answer(record, session)
+      if let text = answer.proof { proofs += text }
+      if json {
+        FileHandle.standardOutput.write(Data((answer.json.text() + "\n").utf8))
+      } else {
+        FileHandle.standardOutput.write(Data(SMTReport.text(answer, isBatch: isBatch).utf8))
+      }
+      last = (record, answer)
+    }
+    if let proof {
+      guard !proofs.isEmpty else {
+        throw FileError(file: proof, reason: "nothing was proven, so no proof is written")
+      }
+      try OutputFile.write(Array(proofs.utf8), to: proof)
+    }
+    if let picture, let (record, answer) = last {
+      try OutputFile.write(try session.picture(record, answer, path: picture), to: picture)
+    }
+  }
+
+  private func answer(_ record: RegionRecord, _ session: RegionSession) throws -> RegionAnswer {
+    let deadline = timeout.map { Date().addingTimeInterval($0) }
+    if record.kind == .inverseMap { return try session.invert(record, deadline: deadline) }
+    if layers != nil || (record.kind == .lattice && !minimal) {
+      var options = LayerwiseOptions()
+      options.layer = layers ?? 0
+      options.span = manipulations?.span
+      options.steps = manipulations?.steps
+      options.features = features
+      options.featureDimensions = dims
+      options.heuristic = heuristic
+      options.paths = search?.count ?? 1
+      options.ordersByL2 = order == .l2
+      options.inverseIsExact = inverse == .exact
+      options.isStepwise = path == .stepwise
+      options.deadline = deadline
+      options.seed = seed
+      options.keepsGrid = picture != nil
+      return try session.layerwise(record, options)
+    }
+    var options = SolverOptions()
+    options.method = method
+    options.deadline = deadline
+    options.wantsProof = proof != nil
+    options.seed = seed
+    if deadline != nil, let program = Bundle.main.executablePath {
+      options.isolated = Z3Process(program: program, arguments: ["smt-child"])
+    }
+    if minimal || record.kind == .minimalRadius {
+      return try session.minimise(record, isL1: norm.map { $0 == .one }, options)
+    }
+    return try session.decide(record, options)
+  }
+}
+
+/// The solver process that `smt --method exact --timeout` starts.
+struct SMTChildCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "smt-child", abstract: "Answers one query of the smt command.", shouldDisplay: false)
+
+  func run() throws {
+    let input = FileHandle.standardInput.readDataToEndOfFile()
+    let reply = Z3Process.serve(input: String(decoding: input, as: UTF8.self))
+    FileHandle.standardOutput.write(Data(reply.utf8))
+  }
+}
+
+/// Writes a file whole or not at all.
+enum OutputFile {
+  static func write(_ bytes: [UInt8], to path: String) throws {
+    do {
+      try Data(bytes).write(to: URL(fileURLWithPath: path), options: .atomic)
+    } catch {
+      throw FileError(file: path, reason: "cannot be written: \(error.localizedDescription)")
+    }
+  }
+}
+
+/// Answers for people.
+enum SMTReport {
+  static func text(_ answer: RegionAnswer, isBatch: Bool) -> String {
+    let time = String(format: "%.3f s", answer.seconds)
+    if isBatch {
+      var line = pad(answer.identifier.isEmpty ? "-" : answer.identifier, 18)
+      line += pad(answer.status ?? answer.verdict, 24)
+      line += pad(time, 11)
+      if let minimal = answer.minimal {
+        line += "distance \(number(minimal))"
+      } else if let layerwise = answer.layerwise {
+        line += "\(layerwise.latticePoints) points, \(layerwise.misclassifiedPoints) misclassified"
+      } else if let reason = answer.reason {
+        line += reason
+      }
+      return line + "\n"
+    }
+    var rows: [(String, String)] = []
+    if !answer.identifier.isEmpty { rows.append(("query", answer.identifier)) }
+    rows.append(("verdict", answer.status ?? answer.verdict))
+    if answer.status == nil { rows.append(("claim", answer.claim)) }
+    rows.append(("semantics", RegionAnswer.semantics))
+    if let minimal = answer.minimal {
+      rows.append(("distance", "\(minimal) (\(number(minimal)), \(answer.norm ?? "linf"))"))
+    }
+    if let bound = answer.upperBound { rows.append(("violated at", number(bound))) }
+    if let layerwise = answer.layerwise { rows += self.rows(layerwise) }
+    if let witness = answer.witness {
+      rows.append(("witness", vector(witness.point.map { number($0) })))
+      rows.append(("in float32", vector(witness.float32.map { "\($0)" })))
+      if witness.violatesInFloat32 == false {
+        rows.append(("note", "a tie: the float32 run of the network falls on the other side"))
+      }
+    }
+    if let preimage = answer.preimage { rows.append(("preimage", vector(preimage.map(\.description)))) }
+    if let reason = answer.reason { rows.append(("reason", reason)) }
+    if let s = answer.statistics {
+      rows.append(
+        (
+          "search",
+          "\(s.nodes) subproblems, \(s.z3Calls) Z3 calls, \(s.undecidedAtRoot) of \(s.neurons) neurons undecided"
+        ))
+    }
+    rows.append(("time", time))
+    return rows.map { pad($0.0, 14) + $0.1 + "\n" }.joined()
+  }
+
+  private static func rows(_ result: LayerwiseResult) -> [(String, String)] {
+    var rows = [("layer", "\(result.layer)"), ("label", "\(result.label)")]
+    for feature in result.features.prefix(8) {
+      rows.append(("feature", feature.map(String.init).joined(separator: " ")))
+    }
+    rows.append(("lattice", "\(result.latticePoints) points, \(result.misclassifiedPoints) misclassified"))
+    if let l1 = result.nearestL1, let l2 = result.nearestL2Squared {
+      rows.append(("nearest", "l1 \(number(l1)), l2 \(l2.nearestDouble.squareRoot())"))
+    }
+    if let cells = result.cells, let certified = result.certifiedCells {
+      rows.append(("cells", "\(certified) of \(cells) certified"))
+    }
+    if result.betweenLatticePoints != nil {
+      rows.append(("note", "between lattice points there is a misclassified input"))
+    }
+    return rows
+  }
+
+  private static func number(_ value: Rational) -> String { "\(value.nearestDouble)" }
+
+  private static func vector(_ values: [String]) -> String {
+    values.count <= 12
+      ? values.joined(separator: " ")
+      : values.prefix(12).joined(separator: " ") + " ... (\(values.count) values, all with --json)"
+  }
+
+  private static func pad(_ text: String, _ width: Int) -> String {
+    text.count >= width ? text + " " : text + String(repeating: " ", count: width - text.count)
+  }
+}
