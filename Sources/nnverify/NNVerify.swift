@@ -13,7 +13,8 @@ struct NNVerify: ParsableCommand {
     version: "0.1.0",
     subcommands: [
       BoundsCommand.self, RunCommand.self, InspectCommand.self, VerifyCommand.self, SupportsCommand.self,
-      BatchCommand.self, ResultsCommand.self, ConformanceCommand.self,
+      BatchCommand.self, ResultsCommand.self, ConformanceCommand.self, SMTCommand.self, CheckCommand.self,
+      SMTChildCommand.self,
     ])
 
   @Flag(name: .customLong("name"), help: "Print the solver's name, as the VNN-LIB standard asks.")
