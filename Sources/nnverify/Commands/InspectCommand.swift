@@ -12,8 +12,11 @@ struct InspectCommand: ParsableCommand {
     commandName: "inspect",
     abstract: "What a network consists of and which methods can bound it.")
 
-  @Argument(help: "The network: ONNX or .nnet, plain or gzip-compressed.")
-  var model: String
+  @Argument(help: "The network: ONNX or .nnet, plain or gzip-compressed; not needed with --coverage.")
+  var model: String?
+
+  @Flag(help: "Instead of a network, list every ONNX operator that can be imported and how it is bounded.")
+  var coverage = false
 
   @Option(help: ArgumentHelp("The extent of a dynamic batch dimension.", valueName: "n"))
   var batch: Int?
@@ -21,9 +24,17 @@ struct InspectCommand: ParsableCommand {
   @Flag(help: "JSON on standard output.")
   var json = false
 
-  func validate() throws { try Check.positive(batch, "--batch") }
+  func validate() throws {
+    try Check.positive(batch, "--batch")
+    if !coverage && model == nil { throw ValidationError("Missing expected argument '<model>'") }
+    if coverage && model != nil { throw ValidationError("--coverage takes no network") }
+  }
 
   func run() throws {
+    guard let model else {
+      printCoverage()
+      return
+    }
     let network = try Importer.load(model, ImportOptions(batch: batch))
     let graph = network.graph
     let methods = graph.methodsByOperator()
@@ -48,6 +59,33 @@ struct InspectCommand: ParsableCommand {
       table.append([name, String(count), text(methods[name])])
     }
     print(table.text)
+  }
+
+  private func printCoverage() {
+    let operators = OnnxImporter.coverage
+    if json {
+      printJSON([
+        "operators": .array(
+          operators.map {
+            [
+              "name": .string($0.name), "kinds": .array($0.kinds.map { .string($0) }),
+              "bounds": .string($0.treatment.rawValue),
+            ]
+          })
+      ])
+      return
+    }
+    var table = TextTable([.init("operator"), .init("kinds"), .init("bounds")])
+    for operation in operators {
+      let kinds = operation.kinds.isEmpty ? "-" : operation.kinds.joined(separator: ", ")
+      table.append([operation.name, kinds, operation.treatment.rawValue])
+    }
+    print(table.text)
+    print("")
+    print(
+      "All methods cover every kind. exact: linear, only rounding widens; relaxed: lines above and below;")
+    print(
+      "union: of the values that remain possible, exact once the choice is decided; folded: gone at import.")
   }
 
   private func text(_ methods: [BoundMethod]?) -> String {

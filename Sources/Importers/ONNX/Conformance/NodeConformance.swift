@@ -24,6 +24,8 @@ public struct NodeConformance: Sendable {
     public var name: String
     public var operatorName: String
     public var outcome: Outcome
+    /// The kinds of operation that each operator of the case became.
+    public var kinds: [String: Set<String>] = [:]
   }
 
   /// All cases with their outcomes.
@@ -76,13 +78,17 @@ public struct NodeConformance: Sendable {
     guard let index = try? JSONDecoder().decode(Index.self, from: Data(bytes)) else {
       throw FileError(file: path, reason: "is no index of conformance cases")
     }
-    let cases = index.cases.filter { isWanted($0.name) }.map { entry in
-      Case(name: entry.name, operatorName: entry.operator, outcome: outcome(folder + "/" + entry.name, entry))
+    let cases = index.cases.filter { isWanted($0.name) }.map { entry -> Case in
+      var kinds: [String: Set<String>] = [:]
+      let outcome = outcome(folder + "/" + entry.name, entry, &kinds)
+      return Case(name: entry.name, operatorName: entry.operator, outcome: outcome, kinds: kinds)
     }
     return Report(cases: cases)
   }
 
-  private static func outcome(_ folder: String, _ entry: Index.Entry) -> Outcome {
+  private static func outcome(
+    _ folder: String, _ entry: Index.Entry, _ kinds: inout [String: Set<String>]
+  ) -> Outcome {
     do {
       let file = try OnnxModelFile(path: folder + "/model.onnx")
       let graphInputs = file.model.graph.input
@@ -97,6 +103,7 @@ public struct NodeConformance: Sendable {
       }
       options.values = values
       let network = try OnnxImporter.build(file, options)
+      kinds = network.kindsByOperator
       let inputs = network.graph.inputNodes.map { node -> Tensor<Double> in
         // Every input of the graph is one of the model's, all of which have values.
         let value = values[node.name] ?? .zeros(node.shape)
