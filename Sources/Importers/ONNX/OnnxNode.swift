@@ -100,9 +100,21 @@ final class OnnxNode {
   /// Says that attributes have no influence on the values, whatever they hold.
   func ignore(_ names: String...) { asked.formUnion(names) }
 
-  func int(_ name: String) throws(FileError) -> Int? {
+  /// An integer, as stored.
+  func exactInt(_ name: String) throws(FileError) -> Int? {
     try find(name, .int, "an integer", { $0.hasI }).map { Int($0.i) }
   }
+  func exactInts(_ name: String) throws(FileError) -> [Int]? {
+    try find(name, .ints, "a list of integers", { !$0.ints.isEmpty }).map { $0.ints.map { Int($0) } }
+  }
+
+  /// No extent, axis or count is larger; sums of numbers in this range do not overflow.
+  static let integerLimit = 1 << 40
+
+  static func clamped(_ number: Int) -> Int { max(-integerLimit, min(integerLimit, number)) }
+
+  /// An integer that says how many, how far or where: clamped to +-2^40.
+  func int(_ name: String) throws(FileError) -> Int? { try exactInt(name).map(Self.clamped) }
   func int(_ name: String, default value: Int) throws(FileError) -> Int { try int(name) ?? value }
 
   func bool(_ name: String, default value: Bool) throws(FileError) -> Bool {
@@ -114,23 +126,28 @@ final class OnnxNode {
   }
 
   func ints(_ name: String) throws(FileError) -> [Int]? {
-    try find(name, .ints, "a list of integers", { !$0.ints.isEmpty }).map { $0.ints.map { Int($0) } }
+    try exactInts(name)?.map(Self.clamped)
   }
 
   /// A number, read as the shortest decimal that rounds to the stored float32: an epsilon written as 1e-5 is 1e-5 in
   /// the real-valued network, as in the framework it came from, and still the stored float32 in a deployed run.
-  func float(_ name: String) throws(FileError) -> Double? {
+  func float(_ name: String, infinite: Bool = false) throws(FileError) -> Double? {
     guard let attribute = try find(name, .float, "a number", { $0.hasF }) else { return nil }
-    if attribute.f.isNaN { throw malformed("is not a number", attribute: name) }
+    if attribute.f.isNaN || (!infinite && attribute.f.isInfinite) {
+      throw malformed("is \(attribute.f)", attribute: name)
+    }
     return Literals.decimal(attribute.f)
   }
 
-  func float(_ name: String, default value: Double) throws(FileError) -> Double { try float(name) ?? value }
+  func float(_ name: String, default value: Double, infinite: Bool = false) throws(FileError) -> Double {
+    try float(name, infinite: infinite) ?? value
+  }
 
   func floats(_ name: String) throws(FileError) -> [Double]? {
-    try find(name, .floats, "a list of numbers", { !$0.floats.isEmpty }).map {
-      $0.floats.map(Literals.decimal)
-    }
+    let attribute = try find(name, .floats, "a list of numbers", { !$0.floats.isEmpty })
+    guard let numbers = attribute?.floats else { return nil }
+    if let bad = numbers.first(where: { !$0.isFinite }) { throw malformed("holds \(bad)", attribute: name) }
+    return numbers.map(Literals.decimal)
   }
 
   func string(_ name: String) throws(FileError) -> String? {

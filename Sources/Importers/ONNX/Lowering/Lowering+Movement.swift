@@ -21,6 +21,9 @@ extension Lowering {
   }
 
   func transpose(_ x: Value, _ permutation: [Int]) throws -> Value {
+    try require(
+      permutation.sorted() == Array(0..<x.rank), "axes \(permutation) do not fit a tensor of shape \(x.shape)"
+    )
     if permutation == Array(0..<x.rank) { return x }
     let moving = permutation.filter { x.shape[$0] != 1 }
     // Moving only axes of extent 1 leaves the elements where they are.
@@ -30,6 +33,7 @@ extension Lowering {
 
   /// Swaps the last two axes.
   func transposeMatrix(_ x: Value) throws -> Value {
+    try require(x.rank >= 2, "a tensor of shape \(x.shape) is no matrix")
     var permutation = Array(0..<x.rank)
     permutation.swapAt(x.rank - 2, x.rank - 1)
     return try transpose(x, permutation)
@@ -37,6 +41,8 @@ extension Lowering {
 
   /// Moves axis `source` to place `target`.
   func moveAxis(_ x: Value, _ source: Int, to target: Int) throws -> Value {
+    try requireAxis(source, x)
+    try requireAxis(target, x)
     var permutation = Array(0..<x.rank)
     permutation.remove(at: source)
     permutation.insert(source, at: target)
@@ -45,11 +51,20 @@ extension Lowering {
 
   func slice(_ x: Value, starts: [Int], counts: [Int], steps: [Int]) throws -> Value {
     if counts == x.shape.dims && steps.allSatisfy({ $0 == 1 }) { return x }
+    try require(starts.count == x.rank && counts.count == x.rank, "a slice does not fit \(x.shape)")
+    for axis in 0..<x.rank where counts[axis] > 0 {
+      let last = starts[axis] + steps[axis] * (counts[axis] - 1)
+      let range = 0..<x.shape[axis]
+      try require(
+        range.contains(starts[axis]) && range.contains(last),
+        "elements \(starts[axis]) to \(last) of an axis of extent \(x.shape[axis])")
+    }
     return try linear(IndexMap.slice(x.shape, starts: starts, counts: counts, steps: steps), x)
   }
 
   /// Elements `range` along one axis.
   func slice(_ x: Value, axis: Int, _ range: Range<Int>) throws -> Value {
+    try requireAxis(axis, x)
     var starts = [Int](repeating: 0, count: x.rank)
     var counts = x.shape.dims
     starts[axis] = range.lowerBound
@@ -66,6 +81,7 @@ extension Lowering {
   }
 
   func unsqueeze(_ x: Value, axis: Int) throws -> Value {
+    try require(axis >= 0 && axis <= x.rank, "a tensor of shape \(x.shape) has no place for axis \(axis)")
     var dims = x.shape.dims
     dims.insert(1, at: axis)
     return try reshape(x, Shape(dims))
@@ -75,6 +91,7 @@ extension Lowering {
     guard let first = parts.first else {
       throw GraphError(node: builder.scope, reason: "nothing to concatenate")
     }
+    try requireAxis(axis, first)
     var dims = first.shape.dims
     dims[axis] = 0
     for part in parts {
@@ -113,6 +130,7 @@ extension Lowering {
   func broadcast(_ x: Value, to target: Shape) throws -> Value {
     if x.shape == target { return x }
     try checkSize(target)
+    try require(Shape.broadcast(x.shape, target) == target, "\(x.shape) does not broadcast to \(target)")
     return try linear(IndexMap.broadcast(x.shape, to: target), x)
   }
 
@@ -144,6 +162,7 @@ extension Lowering {
   func remapAxes(_ x: Value, lengths: [Int], _ source: (Int, Int) -> Int?) throws -> Value {
     let target = Shape(lengths)
     try checkSize(target)
+    try require(lengths.count == x.rank, "\(lengths) does not fit a tensor of shape \(x.shape)")
     let strides = x.shape.strides
     var index: [Int32] = [0]
     for axis in lengths.indices {
@@ -158,6 +177,10 @@ extension Lowering {
 
   /// Takes `indices` along an axis (constant Gather with a vector of indices).
   func take(_ x: Value, axis: Int, _ indices: [Int]) throws -> Value {
+    try requireAxis(axis, x)
+    let range = 0..<x.shape[axis]
+    try require(
+      indices.allSatisfy(range.contains), "an index lies outside an axis of extent \(x.shape[axis])")
     var lengths = x.shape.dims
     lengths[axis] = indices.count
     return try remapAxes(x, lengths: lengths) { at, i in at == axis ? indices[i] : i }

@@ -16,7 +16,7 @@ final class Lowering {
   /// Largest number of elements that a value which is not in the file may have as a constant.
   let foldingLimit: Int
   /// Largest number of elements of any value.
-  static let sizeLimit = 1 << 28
+  static let sizeLimit = 1 << 25
   /// Largest number of nodes.
   static let nodeLimit = 1 << 20
 
@@ -50,7 +50,8 @@ final class Lowering {
       constantNodes[ObjectIdentifier(weight)] = id
       keptWeights.append(weight)
       return id
-    case .text: throw GraphError(node: builder.scope, reason: "strings cannot be computed with")
+    case .text:
+      throw UnsupportedOperator(node: "", operatorName: builder.origin, reason: "strings are not supported")
     case .sequence:
       throw GraphError(node: builder.scope, reason: "a sequence stands where a tensor is needed")
     case .nothing:
@@ -145,6 +146,18 @@ final class Lowering {
     try emit(.selection(s), x, s.outputShape, x[0].type)
   }
 
+  // MARK: Checks
+
+  /// Refuses what does not hold of the operands.
+  func require(_ condition: Bool, _ reason: @autoclosure () -> String) throws {
+    if !condition { throw GraphError(node: builder.scope, reason: reason()) }
+  }
+
+  /// Refuses axes that a value does not have.
+  func requireAxis(_ axis: Int, _ x: Value) throws {
+    try require(axis >= 0 && axis < x.rank, "a tensor of shape \(x.shape) has no axis \(axis)")
+  }
+
   // MARK: Constants
 
   /// The names of the graph inputs that a value depends on.
@@ -175,9 +188,9 @@ final class Lowering {
       guard number.rounded() == number || number.isInfinite else {
         throw GraphError(node: builder.scope, reason: "\(what) holds \(number), which is no integer")
       }
-      // Sentinels near the ends of int64 are meant as 'to the end'.
-      if number >= 0x1p62 { return Int.max }
-      return number <= -0x1p62 ? Int.min : Int(number)
+      // Sentinels near the ends of int64 are meant as 'to the end', which any number beyond all extents says.
+      let limit = Double(OnnxNode.integerLimit)
+      return Int(max(-limit, min(limit, number)))
     }
   }
 

@@ -129,8 +129,8 @@ extension OnnxOperators {
   private static func clip(_ node: OnnxNode, _ l: Lowering) throws -> Value {
     let x = try node.input(0)
     if node.version < 11 {
-      let low = try node.float("min", default: -.infinity)
-      let high = try node.float("max", default: .infinity)
+      let low = try node.float("min", default: -.infinity, infinite: true)
+      let high = try node.float("max", default: .infinity, infinite: true)
       return try clip(x, low, high, l)
     }
     let low = node.optional(1)

@@ -59,6 +59,7 @@ extension OnnxOperators {
     let type = q.type
     var offset = 0
     if let past = node.optional(4) {
+      try l.require(past.rank == 4, "past keys of shape \(past.shape)")
       offset = past.shape[2]
       k = try l.concat([past, k], axis: 2)
     }
@@ -142,6 +143,7 @@ extension OnnxOperators {
   )
     throws -> Value
   {
+    guard mask.rank > 0 else { throw node.malformed("the mask is a single number") }
     var result = mask
     if mask.type == .bool {
       result = try l.choose(mask, Value(scalar: 0, type), Value(scalar: -.infinity, type))

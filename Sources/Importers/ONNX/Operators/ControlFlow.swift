@@ -36,7 +36,7 @@ extension OnnxOperators {
   ]
 
   /// Iterations before a loop counts as endless.
-  private static let iterationLimit = 1 << 16
+  private static let iterationLimit = 1 << 13
 
   private static func loop(_ node: OnnxNode, _ session: OnnxSession, _ scope: OnnxScope) throws -> [Value] {
     let l = session.lowering

@@ -20,6 +20,7 @@ extension OnnxOperators {
 
   private static func addBias(_ y: Value, _ bias: Value?, _ l: Lowering) throws -> Value {
     guard let bias else { return y }
+    try l.require(bias.shape == [y.shape[1]], "a bias of shape \(bias.shape) does not fit \(y.shape)")
     var dims = [Int](repeating: 1, count: y.rank)
     dims[1] = bias.shape.count
     return try l.add(y, try l.reshape(bias, Shape(dims)))
@@ -54,7 +55,8 @@ extension OnnxOperators {
     let kernel = geometry.kernel
     let (groups, outputs) = (geometry.groups, geometry.outputChannels)
     try l.checkSize(geometry.outputShape)
-    try l.checkSize(Shape([kernel.reduce(1, *)] + geometry.outputExtent))
+    // The table of window positions, of which the map keeps one.
+    try l.checkSize(Shape([kernel.reduce(1, *)] + geometry.outputExtent), limit: 1 << 23)
     if geometry.outputShape.count == 0 { return try l.filled(0, geometry.outputShape, x.type) }
     if let weight = w.weight {
       let map = Convolution(weight, geometry)
@@ -119,6 +121,9 @@ extension OnnxOperators {
     var windows = try SlidingWindows(node, kernel: kernel, extent: extent)
     var target = [Int](repeating: 0, count: rank)
     let wanted = try node.ints("output_shape").map { Array($0.suffix(rank)) }
+    if let wanted, wanted.count != rank {
+      throw node.malformed("does not fit \(rank) spatial axes", attribute: "output_shape")
+    }
     for axis in 0..<rank {
       let full = windows.strides[axis] * (extent[axis] - 1) + extra[axis] + windows.span(axis)
       let same = mode.hasPrefix("SAME") ? extent[axis] * windows.strides[axis] : nil
@@ -142,7 +147,7 @@ extension OnnxOperators {
     let plane = target.reduce(1, *)
     let examples = x.shape[0]
     try l.checkSize(Shape([examples, outputs] + target))
-    try l.checkSize([taps, positions])
+    try l.checkSize([taps, positions], limit: 1 << 23)
     let geometry = windows.geometry(
       examples: examples, inputs: outputs, outputs: x.shape[1], groups: groups, extent: target)
     if let weight = w.weight, geometry.outputExtent == extent {
@@ -227,7 +232,7 @@ extension OnnxOperators {
   /// A depthwise convolution along time that looks only back, with its last inputs carried over.
   private static func causalConv(_ node: OnnxNode, _ l: Lowering) throws -> [Value] {
     let (x, w) = (try node.input(0), try node.input(1))
-    guard x.rank == 3, w.rank == 3, w.shape[0] == x.shape[1], w.shape[1] == 1 else {
+    guard x.rank == 3, w.rank == 3, w.shape[0] == x.shape[1], w.shape[1] == 1, w.shape[2] > 0 else {
       throw node.malformed("weights of shape \(w.shape) do not fit an input of shape \(x.shape)")
     }
     let length = w.shape[2]
@@ -252,6 +257,7 @@ extension OnnxOperators {
   private static func deformableConv(_ node: OnnxNode, _ l: Lowering) throws -> Value {
     let (x, w, shifts) = (try node.input(0), try node.input(1), try node.input(2))
     let extent = try spatial(x, node)
+    guard w.rank == 4 else { throw node.malformed("weights of shape \(w.shape) do not fit \(x.shape)") }
     guard extent.count == 2 else { throw node.unsupported("only two spatial axes are supported") }
     let kernel = try node.ints("kernel_shape") ?? Array(w.shape.dims.dropFirst(2))
     let windows = try SlidingWindows(node, kernel: kernel, extent: extent)
@@ -266,6 +272,9 @@ extension OnnxOperators {
       shifts.shape.dims == [examples, shiftGroups * taps * 2] + output
     else { throw node.malformed("shapes \(x.shape), \(w.shape) and \(shifts.shape) do not fit") }
     let offset = try l.doubles(shifts, "the offsets")
+    if let mask = node.optional(4), mask.shape.dims != [examples, shiftGroups * taps] + output {
+      throw node.malformed("a mask of shape \(mask.shape) does not fit \(x.shape)")
+    }
     let mask = try node.optional(4).map { try l.doubles($0, "the mask") }
     let shape: Shape = [examples, channels, taps, positions]
     try l.checkSize(shape)

@@ -74,16 +74,16 @@ extension OnnxOperators {
     },
     "Constant": { node, l in
       let scalar: (Double, ElementType)?
-      if let f = try node.float("value_float") {
+      if let f = try node.float("value_float", infinite: true) {
         scalar = (f, .float32)
-      } else if let i = try node.int("value_int") {
+      } else if let i = try node.exactInt("value_int") {
         scalar = (Double(i), .int64)
       } else {
         scalar = nil
       }
       if let scalar { return [Value(scalar: scalar.0, scalar.1)] }
       if let floats = try node.floats("value_floats") { return [Value(floats, [floats.count], .float32)] }
-      if let ints = try node.ints("value_ints") { return [Value(integers: ints)] }
+      if let ints = try node.exactInts("value_ints") { return [Value(integers: ints)] }
       if let text = try node.string("value_string") { return [Value(text: [text], shape: [])] }
       if let texts = try node.strings("value_strings") { return [Value(text: texts, shape: [texts.count])] }
       if let sparse = try node.sparseTensor("sparse_value") { return [try constant(sparse, node)] }
@@ -136,7 +136,9 @@ extension OnnxOperators {
     let step = (mel(high) - mel(low)) / Double(bins + 2)
     let edges = (0..<(bins + 2)).map { i -> Int in
       let hertz = 700 * (pow(10, (Double(i) * step + mel(low)) / 2595) - 1)
-      return Int((Double(length + 1) * hertz / Double(rate)).rounded(.down))
+      // Edges outside the spectrum reach nothing; those that are no numbers neither.
+      let edge = (Double(length + 1) * hertz / Double(rate)).rounded(.down)
+      return edge.isFinite ? Int(max(-1, min(1e9, edge))) : -1
     }
     var result = [Double](repeating: 0, count: spectrum * bins)
     for bin in 0..<bins {

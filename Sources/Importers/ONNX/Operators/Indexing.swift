@@ -24,6 +24,8 @@ extension OnnxOperators {
     "Gather": { node, l in
       let (x, indices) = (try node.input(0), try node.input(1))
       let axis = try l.axis(try node.int("axis", default: 0), x.rank, node)
+      let rest = x.shape.dims.indices.filter { $0 != axis }.map { x.shape[$0] }
+      try l.checkSize(Shape(rest + indices.shape.dims))
       return [
         try l.gather(x, indices, RuntimeGather.gather(data: x.shape, indices: indices.shape, axis: axis))
       ]
@@ -42,6 +44,7 @@ extension OnnxOperators {
       guard let components = indices.shape.dims.last, batch >= 0, batch < indices.rank,
         batch + components <= x.rank, indices.shape.dims[..<batch] == x.shape.dims[..<batch]
       else { throw node.malformed("indices of shape \(indices.shape) do not fit \(x.shape)") }
+      try l.checkSize(Shape(indices.shape.dims + x.shape.dims[(batch + components)...]))
       let f = RuntimeGather.coordinates(data: x.shape, indices: indices.shape, batch: batch)
       return [try l.gather(x, indices, f)]
     },
@@ -62,6 +65,7 @@ extension OnnxOperators {
     "TensorScatter": { node, l in [try tensorScatter(node, l)] },
     "ArrayFeatureExtractor": { node, l in
       let (x, indices) = (try node.input(0), try node.input(1))
+      guard x.rank > 0 else { throw node.malformed("needs an axis to take from") }
       let wanted = try inRange(try l.ints(indices, "the indices"), x.shape[x.rank - 1], node)
       return [try l.take(x, axis: x.rank - 1, wanted)]
     },

@@ -238,7 +238,7 @@ extension OnnxOperators {
     var fill: Value?
     if node.version < 11 {
       pads = try node.require("pads", try node.ints("pads"))
-      fill = Value(scalar: try node.float("value", default: 0), x.type)
+      fill = Value(scalar: try node.float("value", default: 0, infinite: true), x.type)
     } else {
       pads = try l.ints(try node.input(1), "the padding")
       fill = node.optional(2)

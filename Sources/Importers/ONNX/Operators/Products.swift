@@ -72,6 +72,20 @@ extension OnnxOperators {
     dims[axis] = rows.count
     let target = Shape(dims)
     try l.checkSize(target)
+    let entries = rows.reduce(0) { $0 + $1.count }
+    if entries > x.shape[axis] * rows.count / 4, denominator == 1 {
+      // A full matrix: one product for all lines.
+      try l.checkSize([x.shape[axis], rows.count])
+      var matrix = [Double](repeating: 0, count: x.shape[axis] * rows.count)
+      for (column, row) in rows.enumerated() {
+        for entry in row { matrix[entry.index * rows.count + column] += entry.coefficient }
+      }
+      let last = try l.moveAxis(x, axis, to: x.rank - 1)
+      let dense = Dense(Weight(Tensor([x.shape[axis], rows.count], matrix)), inputShape: last.shape)
+      let map: any LinearMap = roundings == 0 ? dense : RoundedCoefficients(dense, roundings: roundings)
+      return try l.moveAxis(try l.linear(map, last), x.rank - 1, to: axis)
+    }
+    try l.checkSize([max(1, entries), max(1, x.shape.count / max(1, x.shape[axis]))])
     let inner = x.shape.strides[axis]
     let extent = x.shape[axis]
     let all = (0..<target.count).map { o -> [SparseEntry] in

@@ -119,7 +119,7 @@ extension OnnxOperators {
       throw node.malformed(
         "weights of shape \(w.shape) and \(r.shape) do not fit an input of shape \(x.shape)")
     }
-    guard steps * directions <= 1 << 16 else { throw node.unsupported("\(steps) steps are too many") }
+    guard steps * directions <= 1 << 14 else { throw node.unsupported("\(steps) steps are too many") }
     let lengths = try node.optional(4).map { try l.ints($0, "the sequence lengths") }
     if let lengths, lengths.count != batch || !lengths.allSatisfy({ $0 >= 0 && $0 <= steps }) {
       throw node.malformed("the sequence lengths \(lengths) do not fit \(batch) sequences of \(steps) steps")

@@ -14,7 +14,7 @@ extension OnnxOperators {
         node.version < 9
         ? try node.require("scales", try node.floats("scales"))
         : try l.doubles(try node.input(1), "the scales")
-      guard scales.count == x.rank, scales.allSatisfy({ $0 > 0 && $0.isFinite }) else {
+      guard scales.count == x.rank, scales.allSatisfy({ $0 > 0 && $0 < 0x1p28 }) else {
         throw node.malformed("scales \(scales) do not fit \(x.shape)")
       }
       var rule = ResizeRule()
@@ -123,13 +123,15 @@ extension OnnxOperators {
       let (scale, size, extent) = (scales[index], sizes[index], x.shape[axis])
       if size == extent && scale == 1 && rule.coordinates != .cropAndResize { continue }
       try l.checkSize([size, max(1, result.shape.count / max(1, extent))])
+      // The widest filter of an antialiased reduction covers this many elements.
+      try l.require(!rule.antialias || scale > 0x1p-10, "a reduction by \(1 / scale)")
       guard extent > 0 else { throw GraphError(node: "", reason: "an empty axis cannot be resized") }
       var rows: [[SparseEntry]] = []
       var dropped: Set<Int> = []
       for place in 0..<size {
         let region = rule.region.isEmpty ? (0.0, 1.0) : rule.region[index]
         let at = coordinate(place, scale: scale, size: size, extent: extent, region, rule.coordinates)
-        if rule.coordinates == .cropAndResize && (at < 0 || at > Double(extent - 1)) {
+        if !at.isFinite || (rule.coordinates == .cropAndResize && (at < 0 || at > Double(extent - 1))) {
           dropped.insert(place)
           rows.append([])
         } else {
@@ -184,6 +186,8 @@ extension OnnxOperators {
   /// The input elements that make up the value at a position, and their weights. Elements beyond the ends count as
   /// the outermost ones.
   private static func weights(_ at: Double, scale: Double, extent: Int, _ rule: ResizeRule) -> [SparseEntry] {
+    // Far outside only the outermost elements count.
+    let at = max(-1e9, min(1e9, at))
     let isInteger = at == at.rounded()
     // The ratio lies in (0, 1]: at an element it is the right neighbour of the pair.
     let base = Int(isInteger ? at - 1 : at.rounded(.down))

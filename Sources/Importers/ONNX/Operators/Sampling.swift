@@ -176,6 +176,13 @@ extension OnnxOperators {
       batch.allSatisfy({ $0 >= 0 && $0 < x.shape[0] })
     else { throw node.malformed("regions of shape \(rois.shape) do not fit \(x.shape)") }
     let (channels, h, w) = (x.shape[1], x.shape[2], x.shape[3])
+    try l.require(h > 0 && w > 0, "an empty image cannot be sampled")
+    try l.checkSize([batch.count, channels, height, width])
+    // Adaptive sampling takes about as many samples as a region has elements.
+    try l.require(
+      boxes.allSatisfy { ($0 * scale).magnitude < 0x1p20 }
+        && batch.count * channels * height * width < 1 << 22,
+      "regions of this size and number are not supported")
     let half = coordinates == .halfPixel
     let offset = half ? 0.5 : 0
     var lists: [[[SparseEntry]]] = []

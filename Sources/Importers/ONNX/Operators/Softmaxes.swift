@@ -59,7 +59,7 @@ extension OnnxOperators {
       throw node.malformed("targets of shape \(target.shape) do not fit \(x.shape)")
     }
     let reduction = try node.string("reduction") ?? "mean"
-    let ignored = try node.int("ignore_index")
+    let ignored = try node.exactInt("ignore_index")
     let classes = x.shape[1]
     // A one-hot mask over the class axis; the ignored class may lie outside the range and then hits nothing.
     var dims = [Int](repeating: 1, count: x.rank)

@@ -22,7 +22,9 @@ extension OnnxOperators {
       }
       let natural = inverse && onesided ? 2 * (x.shape[axis] - 1) : x.shape[axis]
       let length = try node.optional(1).map { try l.int($0, "the DFT length") } ?? natural
-      guard length > 0, length <= 1 << 14 else { throw node.malformed("\(length) is no DFT length") }
+      guard length > 0, length <= 1 << 12 else {
+        throw node.unsupported("DFTs of length \(length) are not supported, up to 4096 are")
+      }
       return [try transform(x, axis, length, inverse: inverse, onesided: onesided, l)]
     },
     "STFT": { node, l in
@@ -35,7 +37,7 @@ extension OnnxOperators {
       }
       let given = try node.optional(3).map { try l.int($0, "the frame length") }
       let length = given ?? window?.shape.count ?? x.shape[1]
-      guard length > 0, length <= x.shape[1], length <= 1 << 14, (window?.shape.count ?? length) == length
+      guard length > 0, length <= x.shape[1], length <= 1 << 12, (window?.shape.count ?? length) == length
       else {
         throw node.malformed("frames of length \(length) do not fit \(x.shape)")
       }
@@ -72,7 +74,8 @@ extension OnnxOperators {
     let direction = inverse ? 1.0 : -1.0
     func apply(_ part: Value, _ rows: [[SparseEntry]]) throws -> Value {
       // Angle, function and scaling err by less than eight roundings: see `cosine`.
-      try alongAxis(part, axis, rows, denominator: inverse ? length : 1, roundings: 8, l)
+      let sums = try alongAxis(part, axis, rows, roundings: 8, l)
+      return inverse ? try l.div(sums, Value(scalar: Double(length), x.type)) : sums
     }
     var re = try apply(real, matrix(cosine, 1))
     if let imaginary { re = try l.sub(re, try apply(imaginary, matrix(sine, direction))) }
