@@ -87,7 +87,9 @@ let package = Package(
     .testTarget(name: "FileFormatsTests", dependencies: ["FileFormats"]),
     .testTarget(name: "RigorTests", dependencies: ["Rigor"]),
     .testTarget(
-      name: "OperatorsTests", dependencies: ["Operators", "Domains"], exclude: ["make_elementwise_table.py"],
+      name: "OperatorsTests",
+      dependencies: ["Operators", "Domains", "Bounds", "Importers", "FileFormats"],
+      exclude: ["make_elementwise_table.py"],
       resources: [.copy("Fixtures")]),
     .testTarget(
       name: "OnnxFormatTests", dependencies: ["OnnxFormat", "FileFormats"],

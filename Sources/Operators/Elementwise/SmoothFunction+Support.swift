@@ -84,9 +84,10 @@ extension SmoothFunction {
     // Where the derivative is constant to the last digit, or its errors hide its sign, an end may do better.
     let atA = touchedBound(a, a, b, slope, sign, leftKnot: leftKnot)
     let atB = touchedBound(b, a, b, slope, sign, leftKnot: leftKnot)
-    let best = atA.bound >= atB.bound ? atA : atB
-    let bound = max(found.bound, best.bound)
-    return (bound, best.isTight || best.bound > found.bound ? best.touch : found.touch)
+    // All three hold. Those that cost only rounding tell where the function is touched.
+    let bound = max(found.bound, atA.bound, atB.bound)
+    if atA.isTight || atB.isTight { return (bound, atA.isTight ? atA.touch : atB.touch) }
+    return (bound, bound == found.bound ? found.touch : bound == atA.bound ? atA.touch : atB.touch)
   }
 
   /// The bound from the tangent at (about) one point, and whether it costs no more than rounding does.
