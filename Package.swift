@@ -89,7 +89,7 @@ let package = Package(
     .testTarget(
       name: "OperatorsTests",
       dependencies: ["Operators", "Domains", "Bounds", "Importers", "FileFormats"],
-      exclude: ["make_elementwise_table.py"],
+      exclude: ["make_elementwise_table.py", "make_composite_table.py"],
       resources: [.copy("Fixtures")]),
     .testTarget(
       name: "OnnxFormatTests", dependencies: ["OnnxFormat", "FileFormats"],

@@ -158,7 +158,8 @@ import Testing
         let spread = range.upper - range.lower
         let step = (f as? any SmoothFunction)?.tableStep ?? 0
         if name == "Exp" || step > 0 && u - l < 0.1 { continue }
-        let allowed = step > 0 ? 0.02 * spread + 1e-12 : 1e-9 * (best.magnitude + (slope * middle).magnitude) + 1e-12
+        let allowed =
+          step > 0 ? 0.02 * spread + 1e-12 : 1e-9 * (best.magnitude + (slope * middle).magnitude) + 1e-12
         #expect(own >= best - allowed, "\(name) on \(l), \(u) \(side): \(best - own) of \(spread)")
       }
     }
