@@ -112,8 +112,7 @@ public struct Normalization: RelaxedComposite {
   public var inputShapes: [Shape] { [shape] }
   public var outputShape: Shape { shape }
 
-  /// Mean, centring, square, mean, (v + epsilon)^(-1/2), product, scale and bias. The inverse root is one convex function,
-  /// which is tighter than a reciprocal of a root.
+  /// Mean, centring, square, mean, `DeviationScaling`, scale and bias.
   private static func expand(
     name: String, shape: Shape, length: Int, epsilon: Double, isCentered: Bool, scale: Weight?, bias: Weight?
   ) throws -> Graph {
@@ -131,13 +130,10 @@ public struct Normalization: RelaxedComposite {
         [(flat, Reshape.identity(blocks)), (spread, Diagonal.scale(-1, blocks))], name: "centered")
     }
     let square = b.elementwise(Square(), centered)
-    let variance = try b.linear(
-      average, square, bias: Weight(Tensor(repeating: epsilon, perBlock)), name: "variance")
-    let inverse = b.elementwise(Pow(-0.5), variance, name: "inverse deviation")
-    guard let form = Multiply(blocks, perBlock) else {
-      throw GraphError(node: name, reason: "shapes \(blocks) and \(perBlock) do not broadcast")
-    }
-    let normal = try b.product(form, centered, inverse, name: "normalized")
+    let variance = try b.linear(average, square, name: "mean square")
+    let core = try DeviationScaling(
+      name: name, blocks: blocks[0], length: length, epsilon: epsilon, isCentered: isCentered)
+    let normal = try b.composite(core, [centered, variance], name: "normalized")
     let back = try b.linear(Reshape(blocks, to: shape), normal)
     if let scale {
       b.output(try b.linear(Diagonal(scale, shape: shape), back, bias: bias))
