@@ -168,48 +168,55 @@ import Testing
     #expect(range.upper[flat: 0] > 0.999 && range.upper[flat: 0] <= 1 && range.lower[flat: 0] >= 0)
   }
 
-  /// Planes below and above c / sqrt(v + e): they hold on the box, and are never worse in its middle than the constants.
+  /// Planes below and above c / sqrt(v + e): they hold wherever v is the mean square of c, and are never worse in the
+  /// middle of the box than the constants.
   @Test func deviationScaling() throws {
     var g = SplitMix(state: 4)
+    let n = 3
     for trial in 0..<200 {
       let isCentered = trial % 2 == 0
       let epsilon = 1e-5
       let unit = try DeviationScaling(
-        name: "", blocks: 2, length: 3, epsilon: epsilon, isCentered: isCentered)
+        name: "", blocks: 1, length: n, epsilon: epsilon, isCentered: isCentered)
       let spread = pow(10, Double.random(in: -6...1, using: &g))
-      let center = random([2, 3], 1, &g)
-      let c = (center.map { $0 - spread }, center.map { $0 + spread })
+      let sizes = random([n], 1, &g).elements
+      let center = isCentered ? sizes.map { $0 - sizes.reduce(0, +) / 3 } : sizes
+      let samples = (0..<40).map { _ -> [Double] in
+        let move = random([n], spread / 2, &g).elements
+        let shift = isCentered ? move.reduce(0, +) / 3 : 0
+        return zip(center, move).map { $0 + $1 - shift }
+      }
+      let squares = samples.map { sample in sample.map { $0 * $0 }.reduce(0, +) / 3 }
+      let c = (Tensor([n], center.map { $0 - spread }), Tensor([n], center.map { $0 + spread }))
       let v = (
-        Tensor<Double>([2, 1], [0.3, 0]).map { $0 * Double.random(in: 0...1, using: &g) },
-        Tensor<Double>([2, 1], [0.4, 2]).map { $0 + Double.random(in: 0...spread, using: &g) }
+        (squares.min() ?? 0) * Double.random(in: 0...1, using: &g),
+        (squares.max() ?? 0) * Double.random(in: 1...2, using: &g)
       )
-      let range = unit.enclose(lower: [c.0, v.0], upper: [c.1, v.1])
-      let lines = try #require(unit.relax(lower: [c.0, v.0], upper: [c.1, v.1]))
-      #expect(lines.groups.count == 6)
+      let lower = [c.0.reshaped([1, n]), Tensor([1, 1], [v.0])]
+      let upper = [c.1.reshaped([1, n]), Tensor([1, 1], [v.1])]
+      let range = unit.enclose(lower: lower, upper: upper)
+      let lines = try #require(unit.relax(lower: lower, upper: upper))
+      #expect(lines.groups.count == n)
       for (k, group) in lines.groups.enumerated() {
-        let block = k / 3
         let limit = (isCentered ? 2.0 : 3.0).squareRoot()
         #expect(range.upper[flat: k] <= limit * 1.0001 && range.lower[flat: k] >= -limit * 1.0001)
-        let middle = (c.0[flat: k] / 2 + c.1[flat: k] / 2, v.0[flat: block] / 2 + v.1[flat: block] / 2)
         func below(_ x: Double, _ y: Double) -> Double {
           group.below[0] * x + group.below[1] * y + group.belowIntercept[0]
         }
         func above(_ x: Double, _ y: Double) -> Double {
           group.above[0] * x + group.above[1] * y + group.aboveIntercept[0]
         }
-        #expect(below(middle.0, middle.1) >= range.lower[flat: k] - 1e-12)
-        #expect(above(middle.0, middle.1) <= range.upper[flat: k] + 1e-12)
-        for i in 0...8 {
-          for j in 0...8 {
-            let x = c.0[flat: k] + (c.1[flat: k] - c.0[flat: k]) * Double(i) / 8
-            let y = v.0[flat: block] + (v.1[flat: block] - v.0[flat: block]) * Double(j) / 8
-            let value = x / (y + epsilon).squareRoot()
-            // Points that no block can have: one element alone exceeds the mean square.
-            if x * x > y * (isCentered ? 2 : 3) { continue }
-            let tolerance =
-              1e-13 * (1 + value.magnitude + (group.below[1] * y).magnitude + (group.above[1] * y).magnitude)
-            #expect(below(x, y) <= value + tolerance && above(x, y) >= value - tolerance)
-          }
+        #expect(below(center[k], v.0 / 2 + v.1 / 2) >= range.lower[flat: k] - 1e-9)
+        #expect(above(center[k], v.0 / 2 + v.1 / 2) <= range.upper[flat: k] + 1e-9)
+        for (sample, y) in zip(samples, squares) {
+          let x = sample[k]
+          let value = x / (y + epsilon).squareRoot()
+          let size =
+            (group.below[1] * y).magnitude + (group.above[1] * y).magnitude + group.above[0].magnitude
+          let tolerance = 1e-13 * (1 + value.magnitude + size)
+          #expect(below(x, y) <= value + tolerance)
+          #expect(above(x, y) >= value - tolerance)
+          #expect(range.lower[flat: k] <= value + tolerance && range.upper[flat: k] >= value - tolerance)
         }
       }
     }
