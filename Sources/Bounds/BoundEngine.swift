@@ -183,6 +183,7 @@ struct BoundEngine: Domain, Sendable {
     guard varies[node.id] else { return try arithmetic.discrete(f, x, at: node) }
     for id in Set(node.inputs) where varies[id] { try tighten(id) { l, u in l < u } }
     let arguments = try node.inputs.map { try interval($0) }
+    try checkChoices(arguments, at: node)
     let bounds = try arithmetic.discrete(f, arguments, at: node)
     let relaxation = Relaxation.copies(f, inputs: arguments, bounds: bounds)
     relaxations[node.id] = relaxation
@@ -190,6 +191,21 @@ struct BoundEngine: Domain, Sendable {
       forms[node.id] = forward.discrete(f, relaxation, node.inputs.map { forms[$0] }, arguments, at: node)
     }
     return bounds
+  }
+
+  /// Look-ups are bounded by the union over the indices that remain possible: not without limit.
+  private func checkChoices(_ x: [Interval], at node: Node) throws {
+    let indexed = zip(node.inputs, x).filter { varies[$0.0] && graph[$0.0].elementType.integerRange != nil }
+    guard !indexed.isEmpty, indexed.count < x.count else { return }
+    let choices = indexed.reduce(0.0) { total, pair in
+      zip(pair.1.lower.elements, pair.1.upper.elements).reduce(total) { $0 + $1.1 - $1.0 + 1 }
+    }
+    guard choices <= Double(options.choiceLimit) else {
+      throw UnsupportedOperator(
+        node,
+        reason: "its indices may take \(choices.formattedCount) values in all, more than the limit of "
+          + "\(options.choiceLimit); a smaller region or a higher limit helps")
+    }
   }
 
   mutating func composite(_ c: any Composite, _ x: [Interval], at node: Node) throws -> Interval {
@@ -376,6 +392,11 @@ struct BoundEngine: Domain, Sendable {
       forward.affine(map, [reshaped], [interval.reshaped([interval.batch, shape.count])], at: at))
   }
 
+}
+
+extension Double {
+  /// A count for messages; infinite where an index is unbounded.
+  fileprivate var formattedCount: String { isFinite && self < 0x1p53 ? String(Int(self)) : "infinitely many" }
 }
 
 /// A composite that was expanded, with the nodes of its inputs.

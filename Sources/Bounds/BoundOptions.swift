@@ -31,6 +31,8 @@ public struct BoundOptions: Sendable {
   public var iterations = 20
   public var learningRate = 0.5
   public var decay = 0.98
+  /// How many values the varying indices of one node may take in all before bounds are refused.
+  public var choiceLimit = 1 << 20
   /// Threads to use; results do not depend on it.
   public var threads = 1
   /// Whether to return the linear functions of the input.

@@ -62,6 +62,12 @@ struct BoundsCommand: ParsableCommand {
   var learningRate: Double?
 
   @Option(
+    help: ArgumentHelp(
+      "How many values the varying indices of a look-up may take in all before it is refused (default: 1048576).",
+      valueName: "n"))
+  var choices: Int?
+
+  @Option(
     help: ArgumentHelp("Bound this element of the first output minus every other one.", valueName: "label"))
   var margins: Int?
 
@@ -97,6 +103,7 @@ struct BoundsCommand: ParsableCommand {
     if let iterations, iterations < 0 || iterations > 1_000_000 {
       throw ValidationError("--iterations must lie between 0 and 1000000")
     }
+    try Check.positive(choices, "--choices")
     if let learningRate, !(learningRate > 0 && learningRate <= 1000) {
       throw ValidationError("--learning-rate must lie above 0 and not above 1000")
     }
@@ -125,6 +132,7 @@ struct BoundsCommand: ParsableCommand {
     options.boundsEveryNode = intermediate
     if let iterations { options.iterations = iterations }
     if let learningRate { options.learningRate = learningRate }
+    if let choices { options.choiceLimit = choices }
 
     progress.update("bounding with \(method.rawValue)", isUrgent: true)
     let clock = ContinuousClock()
