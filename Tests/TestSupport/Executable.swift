@@ -27,7 +27,7 @@ public struct Executable: Sendable {
     let folder = try TemporaryFolder()
     let out = folder.path("stdout")
     let err = folder.path("stderr")
-    for file in [out, err] { FileManager.default.createFile(atPath: file, contents: nil) }
+    for file in [out, err] { _ = FileManager.default.createFile(atPath: file, contents: nil) }
     let process = Process()
     process.executableURL = URL(fileURLWithPath: path)
     process.currentDirectoryURL = SharedData.project

@@ -104,7 +104,7 @@ extension RegionSession {
   ) throws -> Drawing {
     var low: [Double]
     var high: [Double]
-    let region = try answer.layerwise?.region ?? (answer.minimal == nil ? try? box(record, loaded) : nil)
+    let region = answer.layerwise?.region ?? (answer.minimal == nil ? try? box(record, loaded) : nil)
     var points: [[Double]] = answer.layerwise?.grid.map(\.point) ?? []
     if let original { points.append(original.map(\.nearestDouble)) }
     if let witness = answer.witness { points.append(witness.point.map(\.nearestDouble)) }
