@@ -35,7 +35,7 @@ let package = Package(
 
     // The graph and what joins it.
     .target(name: "IR", dependencies: ["Tensors"]),
-    .target(name: "Operators", dependencies: ["IR", "Tensors", "Rigor"]),
+    .target(name: "Operators", dependencies: ["CKernels", "IR", "Tensors", "Rigor"]),
 
     // Files.
     .target(
@@ -54,7 +54,11 @@ let package = Package(
     .target(name: "Search", dependencies: ["Bounds", "Specifications", "Importers"]),
     .target(name: "SMT", dependencies: ["Bounds", "Specifications", "Importers", "CZ3"]),
     .target(name: "Language", dependencies: ["FileFormats"]),
-    .target(name: "Circuits", dependencies: ["Domains", "Importers", "Language"]),
+    .target(
+      name: "Circuits",
+      dependencies: [
+        "CKernels", "Domains", "FileFormats", "Importers", "IR", "Language", "Operators", "Tensors",
+      ]),
     .target(name: "Explanations", dependencies: ["Bounds", "Importers", "FileFormats"]),
 
     // Output.
@@ -79,7 +83,7 @@ let package = Package(
     .executableTarget(
       name: "cdt",
       dependencies: [
-        "CommandSupport", "Circuits", "Reports",
+        "CommandSupport", "Circuits", "FileFormats", "Importers", "IR", "Language", "Reports", "Tensors",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
@@ -101,6 +105,11 @@ let package = Package(
     .testTarget(name: "BoundsTests", dependencies: ["Bounds"]),
     .testTarget(name: "DomainsTests", dependencies: ["Domains", "Importers", "TestSupport"]),
     .target(name: "TestSupport", dependencies: ["FileFormats"], path: "Tests/TestSupport"),
+    .testTarget(
+      name: "LanguageTests", dependencies: ["Language", "FileFormats", "TestSupport"]),
+    .testTarget(
+      name: "CircuitsTests",
+      dependencies: ["Circuits", "FileFormats", "Importers", "Language", "Tensors", "TestSupport"]),
     .testTarget(name: "InputsTests", dependencies: ["Inputs"]),
     .testTarget(name: "ReportsTests", dependencies: ["Reports"]),
     .testTarget(

@@ -8,6 +8,8 @@
 
 #include <stdint.h>
 
+#include "Decomposition.h"
+
 typedef struct {
   int32_t destination;
   int32_t source;

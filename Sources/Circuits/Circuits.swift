@@ -1,1 +1,0 @@
-// Circuits: contextual decomposition and circuit discovery.

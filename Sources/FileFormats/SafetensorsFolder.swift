@@ -1,0 +1,48 @@
+import Foundation
+
+/// The weights of a model folder: `model.safetensors`, or the shards that `model.safetensors.index.json` names.
+public struct SafetensorsFolder: Sendable {
+  /// The folder as the user gave it.
+  public let folder: String
+  /// The files in the order they were opened.
+  public let files: [SafetensorsFile]
+  private let owner: [String: Int]
+
+  /// Opens all files.
+  ///
+  /// - Throws: ``FileError`` for the first file that is missing or wrong.
+  public init(folder: String) throws {
+    self.folder = folder
+    let single = folder + "/model.safetensors"
+    let indexFile = single + ".index.json"
+    var files: [SafetensorsFile] = []
+    if access(single, F_OK) == 0 || access(indexFile, F_OK) != 0 {
+      files = [try SafetensorsFile(path: single)]
+    } else {
+      let root = JSONField(root: try JSONValue.parse(contentsOf: indexFile), file: indexFile)
+      var names: [String] = []
+      for (_, field) in try root.member("weight_map").members() {
+        let name = try field.string()
+        guard !name.contains("/") else { throw field.error("a shard must lie in the model's folder") }
+        if !names.contains(name) { names.append(name) }
+      }
+      guard !names.isEmpty else { throw root.error("\"weight_map\" names no file") }
+      files = try names.map { try SafetensorsFile(path: folder + "/" + $0) }
+    }
+    self.files = files
+    var owner: [String: Int] = [:]
+    for (position, file) in files.enumerated() {
+      for entry in file.entries where owner[entry.name] == nil { owner[entry.name] = position }
+    }
+    self.owner = owner
+  }
+
+  /// All tensor names.
+  public var names: [String] { files.flatMap { $0.entries.map(\.name) } }
+
+  /// Whether there is a tensor of this name.
+  public func contains(_ name: String) -> Bool { owner[name] != nil }
+
+  /// The file that holds a tensor; for a missing one the first, whose error then names it.
+  public func file(of name: String) -> SafetensorsFile { files[owner[name] ?? 0] }
+}

@@ -1,0 +1,151 @@
+import FileFormats
+import Language
+import Tensors
+
+/// Reads the tensors of a checkpoint into the layout of the graphs: every matrix `[in, out]`.
+struct WeightReader {
+  let folder: ModelFolder
+  let names: WeightNames
+
+  private var width: Int { folder.configuration.width }
+
+  private func doubles(_ name: String, _ shape: [Int]) throws -> [Double] {
+    try folder.weights.file(of: name).doubles(name, shape: shape)
+  }
+
+  func norm(_ name: String) throws -> TransformerModel.Norm {
+    // Checkpoints converted from TensorFlow call the gain gamma and the shift beta.
+    let old = !folder.weights.contains(name + ".weight") && folder.weights.contains(name + ".gamma")
+    let gain = try doubles(name + (old ? ".gamma" : ".weight"), [width])
+    let shift = try doubles(name + (old ? ".beta" : ".bias"), [width])
+    return TransformerModel.Norm(gain: Weight(Tensor([width], gain)), shift: Weight(Tensor([width], shift)))
+  }
+
+  private func bias(_ name: String, _ count: Int) throws -> Tensor<Double>? {
+    guard folder.weights.contains(name) else { return nil }
+    return Tensor([count], try doubles(name, [count]))
+  }
+
+  /// A PyTorch Linear, stored `[out, in]`.
+  private func linear(_ name: String, _ inputs: Int, _ outputs: Int) throws -> TransformerModel.Linear {
+    let stored = try doubles(name + ".weight", [outputs, inputs])
+    return TransformerModel.Linear(
+      weight: Weight(Tensor([inputs, outputs], Self.transposed(stored, outputs, inputs))),
+      bias: try bias(name + ".bias", outputs))
+  }
+
+  static func transposed(_ x: [Double], _ rows: Int, _ columns: Int) -> [Double] {
+    [Double](unsafeUninitializedCapacity: x.count) { out, count in
+      x.withUnsafeBufferPointer { x in
+        // Blocks of 16 keep both sides in the cache.
+        for r0 in stride(from: 0, to: rows, by: 16) {
+          for c0 in stride(from: 0, to: columns, by: 16) {
+            for r in r0..<min(r0 + 16, rows) {
+              for c in c0..<min(c0 + 16, columns) { out[c * rows + r] = x[r * columns + c] }
+            }
+          }
+        }
+      }
+      count = x.count
+    }
+  }
+
+  /// A GPT-2 Conv1D, stored `[in, out]`.
+  private func convolution(_ name: String, _ inputs: Int, _ outputs: Int) throws -> TransformerModel.Linear {
+    TransformerModel.Linear(
+      weight: Weight(Tensor([inputs, outputs], try doubles(name + ".weight", [inputs, outputs]))),
+      bias: try bias(name + ".bias", outputs))
+  }
+
+  func gpt2() throws -> ([TransformerModel.Block], TransformerModel.Norm, TransformerModel.Head) {
+    let configuration = folder.configuration
+    let blocks = try (0..<configuration.layers).map { layer -> TransformerModel.Block in
+      let base = "\(names.prefix)h.\(layer)."
+      let joint = try convolution(base + "attn.c_attn", width, 3 * width)
+      let parts = (0..<3).map { part in
+        TransformerModel.Linear(
+          weight: Weight(Tensor([width, width], columns(joint.weight.values.elements, part))),
+          bias: joint.bias.map { Tensor([width], Array($0.elements[part * width..<(part + 1) * width])) })
+      }
+      return TransformerModel.Block(
+        query: parts[0], key: parts[1], value: parts[2],
+        projection: try convolution(base + "attn.c_proj", width, width), norm1: try norm(base + "ln_1"),
+        inner: try convolution(base + "mlp.c_fc", width, configuration.innerWidth),
+        outer: try convolution(base + "mlp.c_proj", configuration.innerWidth, width),
+        norm2: try norm(base + "ln_2"))
+    }
+    let head: TransformerModel.Head
+    let count = configuration.vocabularySize
+    if folder.weights.contains("lm_head.weight") {
+      head = .tokens(try linear("lm_head", width, count))
+    } else if configuration.tiedEmbeddings {
+      let table = try doubles(names.tokenTable, [count, width])
+      head = .tokens(
+        TransformerModel.Linear(
+          weight: Weight(Tensor([width, count], Self.transposed(table, count, width))), bias: nil))
+    } else {
+      // Untied and absent: reading it names what is missing.
+      head = .tokens(try linear("lm_head", width, count))
+    }
+    return (blocks, try norm(names.prefix + "ln_f"), head)
+  }
+
+  private func columns(_ joint: [Double], _ part: Int) -> [Double] {
+    var result: [Double] = []
+    result.reserveCapacity(width * width)
+    for row in 0..<width {
+      let start = row * 3 * width + part * width
+      result.append(contentsOf: joint[start..<(start + width)])
+    }
+    return result
+  }
+
+  func bert() throws -> ([TransformerModel.Block], TransformerModel.Head) {
+    let configuration = folder.configuration
+    let inner = configuration.innerWidth
+    let blocks = try (0..<configuration.layers).map { layer -> TransformerModel.Block in
+      if names.isDistilled {
+        let base = "\(names.prefix)transformer.layer.\(layer)."
+        return TransformerModel.Block(
+          query: try linear(base + "attention.q_lin", width, width),
+          key: try linear(base + "attention.k_lin", width, width),
+          value: try linear(base + "attention.v_lin", width, width),
+          projection: try linear(base + "attention.out_lin", width, width),
+          norm1: try norm(base + "sa_layer_norm"), inner: try linear(base + "ffn.lin1", width, inner),
+          outer: try linear(base + "ffn.lin2", inner, width), norm2: try norm(base + "output_layer_norm"))
+      }
+      let base = "\(names.prefix)encoder.layer.\(layer)."
+      return TransformerModel.Block(
+        query: try linear(base + "attention.self.query", width, width),
+        key: try linear(base + "attention.self.key", width, width),
+        value: try linear(base + "attention.self.value", width, width),
+        projection: try linear(base + "attention.output.dense", width, width),
+        norm1: try norm(base + "attention.output.LayerNorm"),
+        inner: try linear(base + "intermediate.dense", width, inner),
+        outer: try linear(base + "output.dense", inner, width), norm2: try norm(base + "output.LayerNorm"))
+    }
+    return (blocks, try classifier())
+  }
+
+  /// The classification head: BERT's pooler, DistilBERT's `pre_classifier`, RoBERTa's `classifier.dense`.
+  private func classifier() throws -> TransformerModel.Head {
+    let weights = folder.weights
+    func classes(_ name: String) throws -> Int {
+      let entry = try weights.file(of: name).entry(name)
+      guard entry.shape.count == 2 else { return 0 }
+      return entry.shape[0]
+    }
+    let variants = [
+      (dense: "classifier.dense", activation: "tanh", output: "classifier.out_proj"),
+      (dense: "pre_classifier", activation: "relu", output: "classifier"),
+      (dense: names.prefix + "pooler.dense", activation: "tanh", output: "classifier"),
+    ]
+    for variant in variants where weights.contains(variant.output + ".weight") {
+      guard weights.contains(variant.dense + ".weight") else { continue }
+      return .classes(
+        dense: try linear(variant.dense, width, width), activation: variant.activation,
+        output: try linear(variant.output, width, try classes(variant.output + ".weight")))
+    }
+    return .hidden
+  }
+}

@@ -1,1 +1,0 @@
-// Language: tokenizers and model folders of language models.

@@ -1,0 +1,122 @@
+import FileFormats
+
+/// The sizes and names of a transformer, read from a HuggingFace `config.json`.
+public struct ModelConfiguration: Sendable, Equatable {
+  /// How the blocks are built.
+  public enum Family: String, Sendable, Hashable {
+    /// Norm before each block, causal attention, one matrix for q, k and v (GPT-2).
+    case gpt2 = "GPT-2"
+    /// Norm after each block, attention to all positions (BERT and its relatives).
+    case bert = "BERT"
+  }
+
+  public var family: Family
+  /// `model_type` of the file.
+  public var modelType: String
+  public var layers: Int
+  public var heads: Int
+  /// Model width.
+  public var width: Int
+  /// Width of the MLP.
+  public var innerWidth: Int
+  /// The name of the activation as the file has it: `gelu`, `gelu_new`, `relu`, ...
+  public var activation: String
+  /// The ε of every LayerNorm.
+  public var epsilon: Double
+  public var vocabularySize: Int
+  /// Rows of the position table.
+  public var positions: Int
+  /// The row of the position table that belongs to the first token (2 for RoBERTa).
+  public var firstPosition: Int
+  public var tokenTypes: Int
+  public var tiedEmbeddings: Bool
+  /// Divide scores by sqrt(d).
+  public var scalesAttention: Bool
+  /// GPT-2's extra division of scores by layer + 1.
+  public var scalesByLayer: Bool
+  /// Names of the classes, by number.
+  public var labels: [Int: String]
+
+  /// Reads and checks a configuration.
+  ///
+  /// - Throws: ``FileError`` naming the entry that is missing, ill-typed, absurd or of an unsupported kind.
+  public init(path: String) throws {
+    let root = JSONField(root: try JSONValue.parse(contentsOf: path), file: path)
+    modelType = try root.member("model_type").string()
+    func size(_ keys: String..., fallback: Int? = nil, limit: Int = 10_000_000) throws -> Int {
+      for key in keys {
+        if let field = try root.optional(key) {
+          let value = try field.int()
+          guard value > 0, value <= limit else { throw field.error("\(value) is no sensible size") }
+          return value
+        }
+      }
+      if let fallback { return fallback }
+      return try root.member(keys[0]).int()
+    }
+    switch modelType {
+    case "gpt2":
+      family = .gpt2
+      layers = try size("n_layer", "num_hidden_layers", limit: 10_000)
+      heads = try size("n_head", "num_attention_heads", limit: 10_000)
+      width = try size("n_embd", "hidden_size", limit: 1_000_000)
+      innerWidth = try size("n_inner", fallback: 4 * width)
+      activation = try root.optional("activation_function")?.string() ?? "gelu_new"
+      epsilon = try root.optional("layer_norm_epsilon")?.double() ?? 1e-5
+      positions = try size("n_positions", "n_ctx", "max_position_embeddings")
+      tokenTypes = 0
+      firstPosition = 0
+    case "bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra":
+      family = .bert
+      layers = try size("num_hidden_layers", "n_layers", limit: 10_000)
+      heads = try size("num_attention_heads", "n_heads", limit: 10_000)
+      width = try size("hidden_size", "dim", limit: 1_000_000)
+      innerWidth = try size("intermediate_size", "hidden_dim")
+      activation = try (root.optional("hidden_act") ?? root.optional("activation"))?.string() ?? "gelu"
+      epsilon = try root.optional("layer_norm_eps")?.double() ?? 1e-12
+      positions = try size("max_position_embeddings")
+      tokenTypes = modelType == "distilbert" ? 0 : try root.optional("type_vocab_size")?.int() ?? 2
+      let offset = ["roberta", "xlm-roberta", "camembert"].contains(modelType)
+      firstPosition = offset ? (try root.optional("pad_token_id")?.int() ?? 1) + 1 : 0
+      if let kind = try root.optional("position_embedding_type"), try kind.string() != "absolute" {
+        throw kind.error("only absolute position embeddings are supported")
+      }
+      if let embedding = try root.optional("embedding_size"), try embedding.int() != width {
+        throw embedding.error("an embedding width unlike the model's is not supported")
+      }
+    default:
+      throw try root.member("model_type").error(
+        "models of type \(modelType) are not of the GPT-2 or BERT family")
+    }
+    vocabularySize = try size("vocab_size")
+    tiedEmbeddings = try root.optional("tie_word_embeddings")?.bool() ?? true
+    scalesAttention = try root.optional("scale_attn_weights")?.bool() ?? true
+    scalesByLayer = try root.optional("scale_attn_by_inverse_layer_idx")?.bool() ?? false
+    if try root.optional("add_cross_attention")?.bool() == true || root.optional("is_decoder")?.bool() == true
+    {
+      throw root.error("cross-attention and decoders of the BERT family are not supported")
+    }
+    guard width % heads == 0 else {
+      throw root.error("the width \(width) is no multiple of the \(heads) heads")
+    }
+    guard epsilon > 0, epsilon < 1 else {
+      throw root.error("the LayerNorm epsilon \(epsilon) is not sensible")
+    }
+    guard firstPosition >= 0, firstPosition < positions, tokenTypes >= 0 else {
+      throw root.error("the position or token type table is too small")
+    }
+    labels = [:]
+    for (key, field) in try root.optional("id2label")?.members() ?? [] {
+      guard let number = Int(key), number >= 0 else {
+        throw field.error("the class number \(key) is no number")
+      }
+      labels[number] = try field.string()
+    }
+  }
+
+  /// Width of a head.
+  public var headWidth: Int { width / heads }
+
+  /// The longest sequence the model can read.
+  public var longestSequence: Int { positions - firstPosition }
+}

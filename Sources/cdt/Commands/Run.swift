@@ -1,0 +1,81 @@
+import ArgumentParser
+import Circuits
+import FileFormats
+import IR
+import Importers
+
+/// `cdt run`: the plain forward pass.
+struct Run: ParsableCommand {
+  static let configuration = CommandConfiguration(abstract: "Run the model on a text.")
+
+  @Argument(help: "The model's folder.") var model: String
+  @OptionGroup var input: TextOptions
+  @Option(help: ArgumentHelp("How many of the best outputs to name.", valueName: "n")) var top = 5
+  @Flag(name: .long, help: "Logits of every position (language models).") var allPositions = false
+  @Option(help: ArgumentHelp("Save every activation as safetensors.", valueName: "file")) var dump: String?
+  @OptionGroup var common: CommonOptions
+
+  mutating func run() throws {
+    let model = try TransformerModel(path: model)
+    let encoding = try input.encoding(model.folder)
+    let transformer = try model.lower(positions: encoding.ids.count)
+    let run = try PlainRun(transformer, embeddings: try model.embed([encoding.ids]), patterns: false)
+    if let dump {
+      let nodes = transformer.graph.nodes.filter { run.has($0.id) }
+      try SafetensorsFile.write(
+        nodes.map { ($0.name, $0.shape.dims, run.value($0.id).elements) }, to: dump)
+    }
+    let output = run.value(transformer.output)
+    let count = model.outputCount
+    let last = Array(output.elements.suffix(count))
+    let error = try model.conservationError(encoding.ids)
+    var best: [Int] = []
+    if model.outputKind != .hidden {
+      best = Array(
+        last.indices.sorted { last[$0] > last[$1] || last[$0] == last[$1] && $0 < $1 }.prefix(max(0, top)))
+    }
+    let probabilities = Probabilities(last)
+    func name(_ id: Int) -> String {
+      if model.outputKind == .classes { return model.configuration.labels[id] ?? "class \(id)" }
+      guard let tokenizer = model.folder.tokenizer, let token = tokenizer.vocabulary.token(of: id) else {
+        return String(id)
+      }
+      return tokenizer.display(token)
+    }
+    if common.json {
+      var logits: JSONValue = .init(last)
+      if allPositions || model.outputKind == .hidden {
+        logits = .array(
+          (0..<output.count / count).map { .init(Array(output.elements[$0 * count..<($0 + 1) * count])) })
+      }
+      var object = JSONObject()
+      object["tokens"] = JSONValue(encoding.tokens)
+      object["ids"] = JSONValue(encoding.ids)
+      object["logits"] = logits
+      object["top"] = .array(
+        best.map { id in
+          var entry = JSONObject()
+          entry["token"] = .string(name(id))
+          entry["id"] = JSONValue(id)
+          entry["logit"] = JSONValue(last[id])
+          entry["probability"] = JSONValue(probabilities.values[id])
+          return .object(entry)
+        })
+      object["conservation_error"] = JSONValue(error)
+      Output.print(json: .object(object))
+    } else {
+      print(encoding.tokens.joined(separator: " "))
+      print("")
+      if model.outputKind == .hidden {
+        print("\(output.count / count) hidden states of width \(count); first values of the first:")
+        print(last.isEmpty ? "" : output.elements.prefix(8).map(Output.score).joined(separator: "  "))
+      } else {
+        let rows = best.map {
+          [name($0), "\($0)", Output.score(last[$0]), Output.score(probabilities.values[$0])]
+        }
+        print(Output.table(["output", "id", "logit", "probability"], rows, numeric: [1, 2, 3]))
+      }
+    }
+    try Output.conclude(error, DecompositionSettings(), json: common.json)
+  }
+}

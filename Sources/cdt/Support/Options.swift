@@ -1,0 +1,173 @@
+import ArgumentParser
+import Circuits
+import FileFormats
+import Foundation
+import Importers
+import Language
+
+/// What all commands that run a model take.
+struct CommonOptions: ParsableArguments {
+  @Flag(help: "Print one JSON object instead of text.")
+  var json = false
+
+  @Flag(help: "No progress, no remarks.")
+  var quiet = false
+
+  @Option(help: ArgumentHelp("Threads; results do not depend on it (default: all cores).", valueName: "n"))
+  var threads: Int?
+
+  @Option(help: "Arithmetic: double. Models amplify rounding so much that float is not offered.")
+  var precision = "double"
+
+  func validate() throws {
+    if let threads, threads < 1 || threads > 1024 { throw ValidationError("--threads takes 1 to 1024") }
+    if precision != "double" { throw ValidationError("--precision: only double is supported") }
+  }
+
+  var workers: Int { threads ?? ProcessInfo.processInfo.activeProcessorCount }
+}
+
+/// The rules of the decomposition.
+struct RuleOptions: ParsableArguments {
+  @Option(name: .long, help: "Division of biases: exact or reference.")
+  var biasRule: DecompositionSettings.BiasRule = .exact
+
+  @Option(help: "Attention patterns: split or frozen.")
+  var attention: DecompositionSettings.AttentionMode = .split
+
+  @Option(name: .long, help: "Where cancelling pairs are removed: all, mlp or none.")
+  var signCleaning: DecompositionSettings.SignCleaning?
+
+  @Option(help: ArgumentHelp("The small number in the bias rule's denominator.", valueName: "tol"))
+  var tolerance = 1e-8
+
+  func validate() throws {
+    if !DecompositionSettings.toleranceRange.contains(tolerance) {
+      throw ValidationError("--tolerance takes 0 to \(DecompositionSettings.toleranceRange.upperBound)")
+    }
+  }
+
+  func settings(cleaning fallback: DecompositionSettings.SignCleaning) -> DecompositionSettings {
+    DecompositionSettings(
+      biasRule: biasRule, attention: attention, signCleaning: signCleaning ?? fallback, tolerance: tolerance)
+  }
+}
+
+/// The prompts and what replaces heads.
+struct PromptOptions: ParsableArguments {
+  @Option(help: ArgumentHelp("Prompts, one JSON object a line.", valueName: "file"))
+  var prompts: String
+
+  @Option(
+    help: "The metric: logit-diff, prob-diff, kl or class (default: logit-diff, class for classifiers).")
+  var metric: Metric.Kind?
+
+  @Option(help: "What replaces a head: mean (over corrupted prompts), zero or resample.")
+  var ablation: Baseline.Kind?
+
+  @Option(
+    help: ArgumentHelp("mean, zero, resample, or a file that cdt baseline wrote.", valueName: "baseline"))
+  var baseline: String?
+
+  @Option(help: ArgumentHelp("Member of a prompt that holds its corrupted text.", valueName: "field"))
+  var field: String?
+
+  @Option(help: ArgumentHelp("Use only prompts of this many tokens.", valueName: "n"))
+  var length: Int?
+
+  @Option(help: ArgumentHelp("Use only the first n prompts.", valueName: "n"))
+  var limit: Int?
+
+  @Option(
+    name: .long, help: ArgumentHelp("Decompose the first n prompts; ablations use all.", valueName: "n"))
+  var scorePrompts = 4
+
+  func validate() throws {
+    if let limit, limit < 1 { throw ValidationError("--limit takes a number above 0") }
+    if let length, length < 1 { throw ValidationError("--length takes a number above 0") }
+    if scorePrompts < 1 { throw ValidationError("--score-prompts takes a number above 0") }
+  }
+
+  func group(_ model: TransformerModel) throws -> PromptGroup {
+    try PromptGroup(path: prompts, model: model.folder, corruptedField: field, length: length, limit: limit)
+  }
+
+  func choice(_ model: TransformerModel, _ group: PromptGroup) throws -> CircuitTask.BaselineChoice {
+    if let ablation { return .computed(ablation) }
+    if let baseline {
+      if let kind = Baseline.Kind(rawValue: baseline) { return .computed(kind) }
+      return .given(try Baseline(path: baseline, heads: model.configuration.heads), file: baseline)
+    }
+    // Classifiers' prompts have no counterpart as a rule; what is meant then is zero.
+    return .computed(model.outputKind == .classes && group.prompts[0].corrupted == nil ? .zero : .mean)
+  }
+
+  func task(_ model: TransformerModel, _ rules: RuleOptions, threads: Int) throws -> CircuitTask {
+    let group = try group(model)
+    return try CircuitTask(
+      model: model, group: group, metric: metric, baseline: choice(model, group),
+      settings: rules.settings(cleaning: .mlp),
+      scored: scorePrompts, threads: threads)
+  }
+}
+
+/// A text, or its token numbers.
+struct TextOptions: ParsableArguments {
+  @Option(help: ArgumentHelp("The text.", valueName: "text"))
+  var text: String?
+
+  @Option(help: ArgumentHelp("Token numbers instead of a text, with commas between.", valueName: "ids"))
+  var ids: String?
+
+  func validate() throws {
+    if (text == nil) == (ids == nil) { throw ValidationError("give either --text or --ids") }
+  }
+
+  func encoding(_ folder: ModelFolder) throws -> Encoding {
+    if let text { return try folder.encode(text) }
+    let numbers = try (ids ?? "").split(whereSeparator: { ",; ".contains($0) }).map { part -> Int in
+      guard let number = Int(part) else { throw ValidationError("--ids: \(part) is no number") }
+      return number
+    }
+    return try folder.describe(numbers)
+  }
+}
+
+extension DecompositionSettings.BiasRule: ExpressibleByArgument {}
+extension DecompositionSettings.AttentionMode: ExpressibleByArgument {}
+extension DecompositionSettings.SignCleaning: ExpressibleByArgument {}
+extension Metric.Kind: ExpressibleByArgument {}
+extension Baseline.Kind: ExpressibleByArgument {}
+extension CircuitDiscovery.Method: ExpressibleByArgument {}
+extension CircuitDiscovery.Pruning: ExpressibleByArgument {}
+extension CircuitSearch.TargetScore: ExpressibleByArgument {}
+extension CircuitSearch.Normalisation: ExpressibleByArgument {}
+extension UnitSelection: ExpressibleByArgument {
+  public init?(argument: String) { self.init(argument) }
+}
+extension TextAttribution.Grouping: ExpressibleByArgument {
+  public init?(argument: String) { self.init(argument) }
+}
+
+/// Reads `1.14.2` (layer.position.head) or `1.2` (layer.head).
+func parseUnit(_ text: String, _ flag: String) throws -> CircuitUnit {
+  let parts = text.split(separator: ".", omittingEmptySubsequences: false).map { Int($0) }
+  guard parts.count == 2 || parts.count == 3, parts.allSatisfy({ ($0 ?? -1) >= 0 }) else {
+    throw ValidationError("\(flag): \(text) is not layer.position.head or layer.head")
+  }
+  let numbers = parts.compactMap { $0 }
+  return numbers.count == 3
+    ? CircuitUnit(layer: numbers[0], position: numbers[1], head: numbers[2])
+    : CircuitUnit(layer: numbers[0], position: nil, head: numbers[1])
+}
+
+/// Checks that a unit exists.
+func check(_ unit: CircuitUnit, _ transformer: Transformer, _ flag: String) throws {
+  guard unit.layer < transformer.layers.count, unit.head < transformer.heads,
+    unit.position ?? 0 < transformer.positions
+  else {
+    throw ValidationError(
+      "\(flag): \(unit) does not exist; the model has \(transformer.layers.count) layers of \(transformer.heads) heads, "
+        + "the prompts \(transformer.positions) positions")
+  }
+}
