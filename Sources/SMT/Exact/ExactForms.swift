@@ -87,29 +87,39 @@ public struct ExactForms: Sendable {
     // The common exponent and divisor: large enough for every term.
     var exponent = 0
     var divisor = 1
-    var sources = Set<Int32>()
-    for c in block.column { sources.insert(network.blockOfVariable[Int(c)]) }
+    let sources = network.raw[index].sources
     for s in sources {
-      let source = s < 0 ? inputs : parts[Int(s)]
+      let source = s == 0 ? inputs : parts[s - 1]
       divisor = Self.lcm(divisor, source.divisor * block.denominator)
     }
-    let mantissas = block.value.map { dyadicParts($0) }
+    // The exponents of the parts that are read, by block + 1; one source in nearly all blocks.
+    let exponents = [inputs.exponent] + parts.map(\.exponent)
     for (k, c) in block.column.enumerated() {
-      let source = network.blockOfVariable[Int(c)]
-      let e = source < 0 ? inputs.exponent : parts[Int(source)].exponent
-      exponent = max(exponent, e - mantissas[k].exponent)
+      let e = exponents[sources.count == 1 ? sources[0] : Int(network.blockOfVariable[Int(c)]) + 1]
+      exponent = max(exponent, e - dyadicParts(block.value[k]).exponent)
     }
     let biases = block.bias.map { dyadicParts($0) }
     for bias in biases { exponent = max(exponent, -bias.exponent) }
     let pre = IntegerMatrix(rows: block.count, columns: width)
     let biasFactor = unit * Rational(divisor)
+    var lastSource = Int.min
+    var source = inputs
+    var first = 0
+    var multiple = 1
     for i in 0..<block.count {
       for k in Int(block.start[i])..<Int(block.start[i + 1]) {
-        let (source, row) = part(of: Int(block.column[k]))
-        let multiple = divisor / (source.divisor * block.denominator)
+        let c = Int(block.column[k])
+        let s = Int(network.blockOfVariable[c])
+        if s != lastSource {
+          lastSource = s
+          source = s < 0 ? inputs : parts[s]
+          first = s < 0 ? 0 : network.blocks[s].first
+          multiple = divisor / (source.divisor * block.denominator)
+        }
+        let weight = dyadicParts(block.value[k])
         pre.addScaled(
-          row: i, source.post, row: row, mantissa: mantissas[k].mantissa * multiple,
-          shift: mantissas[k].exponent - source.exponent + exponent)
+          row: i, source.post, row: c - first, mantissa: weight.mantissa * multiple,
+          shift: weight.exponent - source.exponent + exponent)
       }
       if biases[i].mantissa != 0 {
         pre.add(

@@ -21,6 +21,24 @@ struct InverseMap {
   let bounds: NeuronBounds
   let isExact: Bool
   let deadline: Date?
+  private let session: CondensedQuery.Session
+
+  init(
+    graph: Graph, chain: LayerChain, layer: Int, prefix: PiecewiseLinearNetwork, region: RegionRecord.Box,
+    bounds: NeuronBounds, isExact: Bool, deadline: Date?
+  ) {
+    self.graph = graph
+    self.chain = chain
+    self.layer = layer
+    self.prefix = prefix
+    self.region = region
+    self.bounds = bounds
+    self.isExact = isExact
+    self.deadline = deadline
+    session = CondensedQuery.Session(
+      CondensedQuery(
+        network: prefix, lower: region.lower, upper: region.upper, phases: bounds.phases, decided: [:]))
+  }
 
   /// An input of the region whose layer takes the given values, up to the tolerance.
   func preimage(of targets: [Int: Rational], tolerance: Rational) throws -> Answer {
@@ -29,24 +47,10 @@ struct InverseMap {
   }
 
   private func exactly(_ targets: [Int: Rational], _ tolerance: Rational) -> Answer {
-    let query = CondensedQuery(
-      network: prefix, lower: region.lower, upper: region.upper, phases: bounds.phases, decided: [:])
-    var rows: [PreparedQuery.Row] = []
-    var equalities: [(row: VariableRow, value: Rational)] = []
-    for (p, target) in targets.sorted(by: { $0.key < $1.key }) {
-      let variable = prefix.outputs[p]
-      if tolerance.isZero {
-        equalities.append((VariableRow(variables: [variable], coefficients: [1]), target))
-        continue
-      }
-      rows.append(
-        PreparedQuery.Row(
-          row: VariableRow(variables: [variable], coefficients: [1]), rhs: target + tolerance, rhsUp: 0))
-      rows.append(
-        PreparedQuery.Row(
-          row: VariableRow(variables: [variable], coefficients: [-1]), rhs: tolerance - target, rhsUp: 0))
+    let wanted = targets.sorted { $0.key < $1.key }.map {
+      (variable: prefix.outputs[$0.key], value: $0.value)
     }
-    let answer = query.check(rows, equalities: equalities, resources: 50_000_000, deadline: deadline)
+    let answer = session.check(wanted, tolerance: tolerance, resources: 50_000_000, deadline: deadline)
     switch answer.result {
     case .unsatisfiable: return .unreachable
     case .unknown: return .unknown

@@ -65,6 +65,7 @@ final class LayerwiseSearch {
       let picked = dims ?? pick(base, &used)
       if picked.isEmpty { break }
       result.features.append(picked)
+      if result.region == nil { result.region = region(picked, span, steps) }
       let explored = try explore(base, picked, span, steps)
       if !explored.isComplete { finished = false }
       if result.witness != nil || isLate { break }
@@ -102,6 +103,20 @@ final class LayerwiseSearch {
     }
     used.formUnion(picked)
     return picked
+  }
+
+  /// The box that the lattice of a feature spans around the original input.
+  private func region(_ dims: [Int], _ span: Rational, _ steps: Int) -> RegionRecord.Box {
+    var box = RegionRecord.Box(lower: original, upper: original)
+    for p in dims {
+      box.lower[p] = original[p] - span * Rational(steps)
+      box.upper[p] = original[p] + span * Rational(steps)
+      if clampsToDomain {
+        box.lower[p] = max(box.lower[p], 0)
+        box.upper[p] = min(box.upper[p], 1)
+      }
+    }
+    return box
   }
 
   private func isInDomain(_ value: Rational) -> Bool { !clampsToDomain || (value.sign >= 0 && value <= 1) }
@@ -231,18 +246,9 @@ final class LayerwiseSearch {
 
   /// Certifies the cells of the lattice around the original input: first all at once, then one by one.
   private func certify(_ dims: [Int], _ span: Rational, _ steps: Int) throws {
-    var box = RegionRecord.Box(lower: original, upper: original)
+    let box = region(dims, span, steps)
     var cells = 1
-    for p in dims {
-      box.lower[p] = original[p] - span * Rational(steps)
-      box.upper[p] = original[p] + span * Rational(steps)
-      if clampsToDomain {
-        box.lower[p] = max(box.lower[p], 0)
-        box.upper[p] = min(box.upper[p], 1)
-      }
-      cells = min(cells * 2 * steps, 1 << 40)
-    }
-    result.region = box
+    for _ in dims { cells = min(cells * 2 * steps, 1 << 40) }
     result.cells = cells
     let network = try loaded.exact()
     guard network.neuronCount <= 4000 else {
@@ -311,17 +317,8 @@ final class LayerwiseSearch {
     let prefix = try PiecewiseLinearNetwork(loaded.graph, to: layer.node)
     let tail = try PiecewiseLinearNetwork(loaded.graph, to: loaded.target, from: layer.node)
     var used = Set<Int>()
-    let dims0 = inputDims ?? pick(original, &used)
     // The region of the input, and everything it can reach at the layer.
-    var region = RegionRecord.Box(lower: original, upper: original)
-    for p in dims0 {
-      region.lower[p] = original[p] - span * Rational(steps)
-      region.upper[p] = original[p] + span * Rational(steps)
-      if clampsToDomain {
-        region.lower[p] = max(region.lower[p], 0)
-        region.upper[p] = min(region.upper[p], 1)
-      }
-    }
+    let region = region(inputDims ?? pick(original, &used), span, steps)
     result.region = region
     let relaxation = LinearRelaxation(prefix)
     guard

@@ -20,12 +20,17 @@ final class RawBlock: @unchecked Sendable {
     column = Self.copy(block.column)
     value = Self.copy(block.value)
     bias = Self.copy(block.bias)
-    sources = Set(block.column.map { Int(owners[Int($0)]) + 1 }).sorted()
+    var isRead = [Bool](repeating: false, count: Int(owners.max() ?? -1) + 2)
+    for c in block.column { isRead[Int(owners[Int(c)]) + 1] = true }
+    sources = isRead.indices.filter { isRead[$0] }
   }
 
   private static func copy<T>(_ array: [T]) -> UnsafeMutablePointer<T> {
     let memory = UnsafeMutablePointer<T>.allocate(capacity: max(1, array.count))
-    for (i, element) in array.enumerated() { (memory + i).initialize(to: element) }
+    array.withUnsafeBufferPointer { source in
+      // An empty array may lack an address; then there is nothing to copy.
+      if let base = source.baseAddress { memory.initialize(from: base, count: source.count) }
+    }
     return memory
   }
 

@@ -54,6 +54,50 @@ struct CondensedQuery {
     return Answer(result: result, point: point(forms, values))
   }
 
+  /// A query that is asked many times with other rows: layers are composed and encoded once.
+  final class Session {
+    private let query: CondensedQuery
+    private let z3: Z3Context
+    private let forms: ExactForms
+    private let inputs: [(name: String, term: Z3Context.Term)]
+    private let columns: [Z3Context.Term]
+
+    init(_ query: CondensedQuery) {
+      let z3 = Z3Context()
+      let forms = query.forms()
+      let inputs = query.build([], [], nil, forms, z3)
+      self.query = query
+      self.z3 = z3
+      self.forms = forms
+      self.inputs = inputs
+      columns = inputs.map(\.term) + forms.undecided.map { z3.real("a\($0)") }
+    }
+
+    /// Whether variables can take values within tolerances, and at which input.
+    func check(
+      _ targets: [(variable: Int, value: Rational)], tolerance: Rational, resources: Int, deadline: Date?
+    ) -> Answer {
+      z3.push()
+      defer { z3.pop() }
+      for target in targets {
+        let value = query.linear(forms.form(of: target.variable), columns, z3)
+        if tolerance.isZero {
+          z3.assert(z3.equal(value, z3.numeral(target.value)))
+        } else {
+          z3.assert(z3.lessOrEqual(z3.numeral(target.value - tolerance), value))
+          z3.assert(z3.lessOrEqual(value, z3.numeral(target.value + tolerance)))
+        }
+      }
+      z3.limit(resources: resources, milliseconds: deadline.map { Int($0.timeIntervalSinceNow * 1000) })
+      let result = z3.check(deadline: deadline)
+      guard case .satisfiable = result else { return Answer(result: result, point: nil) }
+      guard let values = z3.values(of: inputs.map(\.term)) else {
+        return Answer(result: .unknown("the model is not rational"), point: nil)
+      }
+      return Answer(result: result, point: query.point(forms, values))
+    }
+  }
+
   func forms() -> ExactForms {
     let fixed = lower.indices.map { lower[$0] == upper[$0] ? Optional(lower[$0]) : nil }
     return ExactForms(network, fixed: fixed, phases: phases)
@@ -72,15 +116,7 @@ struct CondensedQuery {
     let inputs = forms.freeInputs.map { (name: "x\($0)", term: z3.real("x\($0)")) }
     let neurons = forms.undecided.map { z3.real("a\($0)") }
     let columns = inputs.map(\.term) + neurons
-    func linear(_ coefficients: [Rational]) -> Z3Context.Term {
-      var terms: [Z3Context.Term] = []
-      for (column, c) in coefficients.dropLast().enumerated() where !c.isZero {
-        terms.append(c == 1 ? columns[column] : z3.product(z3.numeral(c), columns[column]))
-      }
-      let constant = coefficients[coefficients.count - 1]
-      if !constant.isZero || terms.isEmpty { terms.append(z3.numeral(constant)) }
-      return z3.sum(terms)
-    }
+    func linear(_ coefficients: [Rational]) -> Z3Context.Term { self.linear(coefficients, columns, z3) }
     let zero = z3.numeral(0)
     for (column, input) in forms.freeInputs.enumerated() {
       z3.assert(z3.lessOrEqual(z3.numeral(lower[input]), inputs[column].term))
@@ -118,6 +154,19 @@ struct CondensedQuery {
     }
     if let ball { assertInside(ball, inputs.map(\.term), forms, z3) }
     return inputs
+  }
+
+  /// A form over columns as a term.
+  private func linear(_ coefficients: [Rational], _ columns: [Z3Context.Term], _ z3: Z3Context)
+    -> Z3Context.Term
+  {
+    var terms: [Z3Context.Term] = []
+    for (column, c) in coefficients.dropLast().enumerated() where !c.isZero {
+      terms.append(c == 1 ? columns[column] : z3.product(z3.numeral(c), columns[column]))
+    }
+    let constant = coefficients[coefficients.count - 1]
+    if !constant.isZero || terms.isEmpty { terms.append(z3.numeral(constant)) }
+    return z3.sum(terms)
   }
 
   private func assertInside(
