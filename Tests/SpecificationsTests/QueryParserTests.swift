@@ -140,7 +140,7 @@ import Testing
       print("skipped: \(folder) is absent")
       return
     }
-    for row in rows.split(separator: "\n").dropFirst() {
+    for row in rows.split(whereSeparator: \.isNewline).dropFirst() {
       let fields = row.split(separator: ",", omittingEmptySubsequences: false)
       let path = folder + "/" + fields[0]
       if fields[1] == "error" {

@@ -76,16 +76,20 @@ struct ReluSplitSearch {
     var queue: [NeuronDomain] = []
     let checker = WitnessChecker(problem: problem, control: control)
     var lastReport = 0.0
+    // Whether a subproblem with nothing left to split stayed open; others may still hold a witness.
+    var isUnresolved = false
     while true {
       statistics.subproblems += result.bounded
       statistics.refuted += result.refuted
       if let witness = try examine(result.corners, checker) { return .witness(witness) }
-      if result.isExhausted { return .exhausted("all neurons are split and the bound is still open") }
+      if result.isExhausted { isUnresolved = true }
       queue.append(contentsOf: result.open)
       // The worst bound last.
       queue.sort { $0.bound > $1.bound }
       statistics.largestQueue = max(statistics.largestQueue, queue.count)
-      if queue.isEmpty { return .refuted }
+      if queue.isEmpty {
+        return isUnresolved ? .exhausted("no neuron is left to split and the bound is still open") : .refuted
+      }
       if let stop = control.stop { return .stopped(stop) }
       if SearchControl.residentMemory > control.memoryLimit { return .stopped(.memoryLimit) }
       if control.progress != nil, control.elapsed > lastReport + 0.2 {
