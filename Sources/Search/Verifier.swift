@@ -201,7 +201,8 @@ struct VerificationRun {
       return .refuted
     }
     if let stop = control.stop { return .stopped(stop) }
-    if let witness = try attack(cases: 1, from: index, starts: 30, steps: 100) {
+    let effort = problem.attackEffort
+    if let witness = try attack(cases: 1, from: index, starts: effort.starts, steps: effort.steps) {
       method = "projected gradient attack"
       return .witness(witness)
     }
@@ -328,6 +329,22 @@ struct VerificationRun {
 }
 
 extension VerificationProblem {
+  /// Multiplications of one evaluation of the networks.
+  var multiplications: Double {
+    graph.nodes.reduce(0) { sum, node in
+      guard case .affine(let map) = node.operation else { return sum }
+      return sum + map.maps.reduce(0) { $0 + Double(node.shape.count) * Double($1.fanIn) }
+    }
+  }
+
+  /// Starts and steps of the long attack: 30 and 100, less for networks where that would take minutes.
+  var attackEffort: (starts: Int, steps: Int) {
+    // An evaluation with its gradient is about three times as dear as the evaluation.
+    let passes = max(200, min(3000, Int(2e10 / max(1, 3 * multiplications))))
+    let starts = max(5, min(30, passes / 40))
+    return (starts, max(20, min(100, passes / starts)))
+  }
+
   /// Lower bounds of all rows from bounds of nodes alone.
   func intervalLowerBounds(_ intervals: [Interval?]) -> [Double] {
     rows.map { row in
