@@ -51,6 +51,9 @@ public struct CircuitDiscovery: Sendable {
   /// What minimal pruning may cost per removed unit.
   public static let slack = 0.02
 
+  /// Units whose score is below this share of the largest count as noise when pruning.
+  public static let negligible = 0.01
+
   public init() {}
 
   /// A stage of the work, for progress displays.
@@ -111,18 +114,22 @@ public struct CircuitDiscovery: Sendable {
       case .minimal:
         stage(Stage(name: "pruning", total: circuit.count))
         let result = try faithfulness.minimise(
-          circuit, goal: goal ?? Self.defaultGoal, slack: Self.slack, protected: guarded)
+          circuit, goal: goal ?? Self.defaultGoal, slack: Self.slack,
+          negligible: Set(
+            zip(units, magnitudes).filter { $0.1 < Self.negligible * (magnitudes.max() ?? 0) }.map(\.0)),
+          protected: guarded)
         circuit = result.circuit
         removed = result.removed
       }
     }
 
     let sizes = Faithfulness.sizes(upTo: units.count)
-    stage(Stage(name: "curves", total: sizes.count * (1 + randomRuns)))
+    let coarse = Faithfulness.coarseSizes(upTo: units.count)
+    stage(Stage(name: "curves", total: sizes.count + coarse.count * randomRuns))
     var document = CircuitDocument()
     document.curve = try faithfulness.curve(ranking, sizes: sizes)
     if randomRuns > 1 {
-      document.random = try faithfulness.randomCurve(units, sizes: sizes, runs: randomRuns, seed: seed)
+      document.random = try faithfulness.randomCurve(units, sizes: coarse, runs: randomRuns, seed: seed)
     }
     let place = Dictionary(uniqueKeysWithValues: units.enumerated().map { ($0.element, $0.offset) })
     document.nodes = circuit.map { unit in

@@ -7,7 +7,8 @@ import TestSupport
 import Testing
 
 /// The invariants that every decomposition obeys.
-@Suite(.enabled(if: SharedData.isPresent, SharedData.comment)) struct DecompositionInvariantTests {
+@Suite(.enabled(if: SharedData.isPresent, Comment(rawValue: SharedData.comment)))
+struct DecompositionInvariantTests {
   private func ioi(_ settings: DecompositionSettings = DecompositionSettings(), threads: Int = 1) throws
     -> CircuitTask
   {

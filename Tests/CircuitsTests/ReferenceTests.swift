@@ -7,7 +7,8 @@ import TestSupport
 import Testing
 
 /// Every stored array of the shared reference files, computed anew.
-@Suite(.enabled(if: SharedData.isPresent, SharedData.comment)) struct CircuitReferenceTests {
+@Suite(.enabled(if: SharedData.isPresent, Comment(rawValue: SharedData.comment))) struct CircuitReferenceTests
+{
   struct Group: Sendable, CustomTestStringConvertible {
     var model: String
     var name: String

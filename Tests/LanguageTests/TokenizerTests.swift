@@ -41,7 +41,7 @@ import Testing
   }
 
   /// Every prompt of every group, token by token.
-  @Test(.enabled(if: SharedData.isPresent, SharedData.comment))
+  @Test(.enabled(if: SharedData.isPresent, Comment(rawValue: SharedData.comment)))
   func shippedPrompts() throws {
     for model in ["truth-induction", "induction-2l", "ioi-4l", "gt-2l", "bert-sent-3l"] {
       let folder = try ModelFolder(path: SharedData.path("circuits/models/\(model)"))
@@ -60,7 +60,7 @@ import Testing
     }
   }
 
-  @Test(.enabled(if: SharedData.isPresent, SharedData.comment))
+  @Test(.enabled(if: SharedData.isPresent, Comment(rawValue: SharedData.comment)))
   func badPromptsNameTheirLine() throws {
     let model = try ModelFolder(path: SharedData.path("circuits/models/ioi-4l"))
     let folder = try TemporaryFolder()

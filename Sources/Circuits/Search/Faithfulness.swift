@@ -56,6 +56,18 @@ public struct Faithfulness: Sendable {
     return result
   }
 
+  /// Sizes at which random orders are worth evaluating: about a dozen, growing geometrically.
+  public static func coarseSizes(upTo count: Int) -> [Int] {
+    var result: [Int] = []
+    var size = 1
+    while size < count {
+      result.append(size)
+      size = max(size + 1, size * 8 / 5)
+    }
+    if count > 0 { result.append(count) }
+    return result
+  }
+
   /// The same curve for random orders: mean and 95 % interval of the mean at every size.
   public func randomCurve(_ units: [CircuitUnit], sizes: [Int], runs: Int, seed: UInt64) throws -> [(
     size: Int, mean: Double, low: Double, high: Double

@@ -48,14 +48,14 @@ extension Faithfulness {
 
   /// Removes what the circuit does without: a unit may go if F stays above the goal and does not drop by more than
   /// `slack`; among those the one goes that leaves F nearest to 1. Units that are safe one by one are first tried
-  /// together.
+  /// together. A removal must not lift F above `ceiling` (or above where it already is) unless the unit is among the
+  /// negligible ones: a head that pulled the output down belongs to the circuit, noise does not.
   ///
   /// - Returns: the circuit that is left and what was removed in order.
   public func minimise(
-    _ circuit: [CircuitUnit], goal: Double, slack: Double, protected: Set<CircuitUnit> = []
-  ) throws -> (
-    circuit: [CircuitUnit], removed: [CircuitUnit]
-  ) {
+    _ circuit: [CircuitUnit], goal: Double, slack: Double, ceiling: Double = 1.1,
+    negligible: Set<CircuitUnit> = [], protected: Set<CircuitUnit> = []
+  ) throws -> (circuit: [CircuitUnit], removed: [CircuitUnit]) {
     var kept = circuit
     var removed: [CircuitUnit] = []
     guard var now = value(try metrics([kept])[0]) else { return (kept, removed) }
@@ -64,8 +64,11 @@ extension Faithfulness {
       if candidates.isEmpty { break }
       let values = try metrics(candidates.map { out in kept.filter { $0 != out } }).map { value($0) ?? .nan }
       let bar = max(min(goal, now), now - slack)
+      let top = max(now, ceiling)
       // Weakly ranked units go first among equals.
-      let safe = candidates.indices.filter { values[$0] >= bar }.sorted {
+      let safe = candidates.indices.filter { index in
+        values[index] >= bar && (values[index] <= top || negligible.contains(candidates[index]))
+      }.sorted {
         let a = (values[$0] - 1).magnitude
         let b = (values[$1] - 1).magnitude
         return a < b || a == b && $0 > $1
@@ -76,7 +79,7 @@ extension Faithfulness {
         let gone = Set(safe.prefix(count).map { candidates[$0] })
         let rest = kept.filter { !gone.contains($0) }
         let after = count == 1 ? values[safe[0]] : value(try metrics([rest])[0]) ?? .nan
-        if !rest.isEmpty, after >= bar {
+        if !rest.isEmpty, after >= bar, count == 1 || after <= top || gone.isSubset(of: negligible) {
           removed += safe.prefix(count).map { candidates[$0] }
           kept = rest
           now = after
