@@ -7,6 +7,10 @@ public enum Gzip {
   /// The largest contents that a reader accepts when nothing else is known: 2 GiB.
   public static let defaultLimit = 2 << 30
 
+  /// Contents of at least this size that are `largestRatio` times larger than the file are refused: zip bombs.
+  static let suspiciousSize = 64 << 20
+  static let largestRatio = 200
+
   /// The bytes of a file, inflated when the file starts with the gzip magic bytes, as they are otherwise.
   ///
   /// - Parameters:
@@ -63,6 +67,11 @@ public enum Gzip {
         }
         guard output.count + produced <= limit else {
           throw FileError(file: file, reason: "inflates to more than the limit of \(limit) bytes")
+        }
+        let total = output.count + produced
+        guard total <= suspiciousSize || total / largestRatio <= consumed else {
+          throw FileError(
+            file: file, reason: "inflates to more than \(largestRatio) times its size, as no real file does")
         }
         output.append(contentsOf: chunk[0..<produced])
         switch status {

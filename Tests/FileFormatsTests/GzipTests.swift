@@ -64,5 +64,9 @@ import Testing
     let bomb = try gzipped(String(repeating: "\0", count: 5_000_000), in: folder)
     #expect(bomb.count < 10_000)
     #expect(throws: FileError.self) { try Gzip.inflate(bomb, file: "t", limit: 1_000_000) }
+    // Without a limit of the caller's, the ratio gives it away.
+    let large = try gzipped(String(repeating: "\0", count: 100_000_000), in: folder)
+    let error = #expect(throws: FileError.self) { try Gzip.inflate(large, file: "t") }
+    #expect(error?.reason.contains("times its size") == true)
   }
 }
