@@ -21,6 +21,11 @@ public struct InputDocument: Sendable {
   /// The largest contents of an input, box or rows file, after inflation: 64 MiB.
   public static let sizeLimit = 1 << 26
 
+  /// The root of a JSON file of that size.
+  static func root(_ path: String) throws -> JSONField {
+    JSONField(root: try .parse(contentsOf: path, limit: sizeLimit), file: path)
+  }
+
   /// - Throws: `FileError`.
   public init(contentsOf path: String) throws {
     let bytes = try Gzip.contents(ofFile: path, limit: Self.sizeLimit)
@@ -51,7 +56,7 @@ public struct BoxDocument: Sendable {
   /// - Throws: `FileError`, also for a lower bound above the upper one.
   public init(contentsOf path: String) throws {
     file = path
-    boxes = try NamedOrSingle(JSONField(root: .parse(contentsOf: path, limit: InputDocument.sizeLimit), file: path)) { field in
+    boxes = try NamedOrSingle(InputDocument.root(path)) { field in
       if try field.optional("values") != nil {
         let fixed = try DecimalTensor(field, key: "values")
         return Box(lower: fixed, upper: fixed)
@@ -119,7 +124,7 @@ public struct RowsDocument: Sendable {
   /// - Throws: `FileError`, also when there is no row or rows differ in length.
   public init(contentsOf path: String) throws {
     file = path
-    let field = try JSONField(root: .parse(contentsOf: path, limit: InputDocument.sizeLimit), file: path).member("rows")
+    let field = try InputDocument.root(path).member("rows")
     rows = try DecimalTensor(field)
     guard let shape = rows.shape, shape.rank == 2, rows.count > 0 else {
       throw field.error("expected a list of lists of numbers")

@@ -20,7 +20,7 @@ static void find(void) { real_dgemm = (dgemm_function)dlsym(RTLD_NEXT, "cblas_dg
 
 static long now(void) {
   struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t); /* what other processes do is none of our business */
   return t.tv_sec * 1000000000L + t.tv_nsec;
 }
 

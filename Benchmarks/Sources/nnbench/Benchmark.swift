@@ -11,8 +11,9 @@ struct Benchmark: ParsableCommand {
     commandName: "nnbench",
     abstract: "Times every bound method, all intermediate bounds included.",
     discussion: """
-      Milliseconds are the least of several runs after one to warm up, each a whole call of Graph.bounds. Machines are \
-      noisy: compare figures of one table only.
+      Milliseconds are the least of several runs after one to warm up, each a whole call of Graph.bounds. Those of one \
+      thread are processor time, so that other work on the machine hardly counts; those of two are time on the wall. \
+      Compare figures of one table only.
       """)
 
   @Option(help: "Only networks whose names contain this.")
@@ -37,9 +38,10 @@ struct Benchmark: ParsableCommand {
     let peak = gemm_meter_peak(768, 40)
     print("one thread's dgemm at 768 x 768 x 768: \(String(format: "%.1f", peak * 1e-9)) GFlop/s")
     print("")
+    fflush(nil)
     var table = TextTable([
-      .init("network"), .init("method"), .init("1 thread, ms", .right), .init("2 threads, ms", .right),
-      .init("no account, ms", .right), .init("account", .right), .init("time in dgemm", .right),
+      .init("network"), .init("method"), .init("1 thread, CPU ms", .right), .init("2 threads, ms", .right),
+      .init("no account, CPU ms", .right), .init("account", .right), .init("time in dgemm", .right),
       .init("dgemm rate", .right),
     ])
     let progress = ProgressLine()
@@ -61,12 +63,12 @@ struct Benchmark: ParsableCommand {
 
   private func row(_ test: BenchmarkCase, _ method: BoundMethod, _ peak: Double) throws -> [String] {
     var options = BoundOptions(method: method)
-    let one = try time(test, options)
+    let one = try time(test, options, Self.processorTime)
     options.threads = 2
-    let two = try time(test, options)
+    let two = try time(test, options, Self.wallTime)
     options.threads = 1
     options.accountsForRounding = false
-    let bare = try time(test, options)
+    let bare = try time(test, options, Self.processorTime)
     let milliseconds = { (x: Double) in String(format: x < 1e-2 ? "%.3f" : "%.1f", x * 1e3) }
     let percent = { (x: Double) in String(format: "%.0f %%", x * 100) }
     let share = one.products.seconds / one.least
@@ -77,7 +79,16 @@ struct Benchmark: ParsableCommand {
     ]
   }
 
-  private func time(_ test: BenchmarkCase, _ options: BoundOptions) throws -> (
+  /// Seconds of processor time that the calling thread has used.
+  private static func processorTime() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+  }
+
+  private static func wallTime() -> Double { Double(DispatchTime.now().uptimeNanoseconds) * 1e-9 }
+
+  private func time(_ test: BenchmarkCase, _ options: BoundOptions, _ clock: () -> Double) throws -> (
     least: Double, products: gemm_meter_reading
   ) {
     _ = try test.graph.bounds(over: test.region, options)
@@ -86,9 +97,9 @@ struct Benchmark: ParsableCommand {
     var products = gemm_meter_reading()
     repeat {
       gemm_meter_reset()
-      let start = DispatchTime.now().uptimeNanoseconds
+      let start = clock()
       _ = try test.graph.bounds(over: test.region, options)
-      let elapsed = Double(DispatchTime.now().uptimeNanoseconds - start) * 1e-9
+      let elapsed = clock() - start
       total += elapsed
       if elapsed < least {
         least = elapsed

@@ -4,7 +4,7 @@
 /* What matrix products have done since the last reset, over all threads. */
 typedef struct {
   double operations; /* floating-point operations: 2 m n k each */
-  double seconds;    /* time inside them, summed over threads */
+  double seconds;    /* processor time inside them, summed over threads */
   long calls;
 } gemm_meter_reading;
 
