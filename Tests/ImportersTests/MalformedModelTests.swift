@@ -223,6 +223,49 @@ struct MalformedModelTests {
     #expect(fileError(recursive)?.reason.contains("without end") == true)
   }
 
+  @Test("operands of the wrong rank and absurd attributes, as mutations of valid models found them")
+  func mutations() {
+    var attention = ModelBuilder(opset: 23)
+    for name in ["q", "k", "v"] { attention.input(name, [1, 2, 3, 4]) }
+    attention.input("past", [2, 3])
+    attention.add("Attention", ["q", "k", "v", "", "past", "past"], ["y"])
+    attention.output("y")
+    #expect(fileError(attention)?.place == "node 'y' (Attention)")
+
+    var transposed = ModelBuilder()
+    transposed.input("x", [1, 1, 3, 3])
+    transposed.constant("w", [1, 1, 2, 2], floats: [1, 2, 3, 4])
+    transposed.add("ConvTranspose", ["x", "w"], ["y"], [M.ints("output_shape", [4])])
+    transposed.output("y")
+    #expect(fileError(transposed)?.place?.contains("output_shape") == true)
+
+    var recurrent = ModelBuilder()
+    recurrent.input("x", [2, 1, 3])
+    recurrent.constant("w", [1, 6, 3], floats: [Float](repeating: 1, count: 18))
+    recurrent.constant("r", [1, 6, 2], floats: [Float](repeating: 1, count: 12))
+    recurrent.add("GRU", ["x", "w", "r"], ["y"], [M.int("hidden_size", .max)])
+    recurrent.output("y")
+    #expect(fileError(recurrent) != nil)
+
+    var empty = ModelBuilder()
+    empty.input("x", [1, 1, 0, 3])
+    empty.constant("w", [1, 1, 2, 2], floats: [1, 2, 3, 4])
+    empty.add("Conv", ["x", "w"], ["y"], [M.ints("strides", [.max, 1])])
+    empty.output("y")
+    #expect(fileError(empty) != nil)
+
+    for (op, attribute) in [
+      ("Flatten", M.int("axis", .min)), ("Transpose", M.ints("perm", [.max, .min])),
+      ("Softmax", M.int("axis", .max)), ("DepthToSpace", M.int("blocksize", .max)),
+      ("Elu", M.float("alpha", .infinity)),
+    ] {
+      var builder = base()
+      builder.add(op, ["x"], ["z"], [attribute])
+      builder.output("z")
+      #expect(fileError(builder) != nil, "\(op)")
+    }
+  }
+
   @Test("randomness and training are refused")
   func randomness() {
     var noise = base()

@@ -85,7 +85,7 @@ extension OnnxOperators {
       let map: any LinearMap = roundings == 0 ? dense : RoundedCoefficients(dense, roundings: roundings)
       return try l.moveAxis(try l.linear(map, last), x.rank - 1, to: axis)
     }
-    try l.checkSize([max(1, entries), max(1, x.shape.count / max(1, x.shape[axis]))])
+    try l.checkSize([max(1, entries), max(1, x.shape.count / max(1, x.shape[axis]))], limit: 1 << 23)
     let inner = x.shape.strides[axis]
     let extent = x.shape[axis]
     let all = (0..<target.count).map { o -> [SparseEntry] in
