@@ -59,7 +59,7 @@ let package = Package(
       dependencies: [
         "CKernels", "Domains", "FileFormats", "Importers", "IR", "Language", "Operators", "Tensors",
       ]),
-    .target(name: "Explanations", dependencies: ["Bounds", "Importers", "FileFormats"]),
+    .target(name: "Explanations", dependencies: ["Bounds", "SMT", "Importers", "FileFormats"]),
 
     // Output.
     .target(
@@ -90,6 +90,8 @@ let package = Package(
     // Tests.
     .testTarget(name: "FileFormatsTests", dependencies: ["FileFormats"]),
     .testTarget(name: "RigorTests", dependencies: ["Rigor"]),
+    .testTarget(
+      name: "ExplanationsTests", dependencies: ["Explanations", "FileFormats", "Importers", "Domains"]),
     .testTarget(
       name: "OperatorsTests",
       dependencies: ["Operators", "Domains", "Bounds", "Importers", "FileFormats"],

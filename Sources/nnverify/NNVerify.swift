@@ -14,7 +14,8 @@ struct NNVerify: ParsableCommand {
     subcommands: [
       BoundsCommand.self, RunCommand.self, InspectCommand.self, VerifyCommand.self, SupportsCommand.self,
       BatchCommand.self, ResultsCommand.self, ConformanceCommand.self, SMTCommand.self, CheckCommand.self,
-      SMTChildCommand.self,
+      SMTChildCommand.self, FidelityCommand.self, FidelityStudyCommand.self, ExplainCommand.self,
+      GraphCertifyCommand.self, GraphsCommand.self,
     ])
 
   @Flag(name: .customLong("name"), help: "Print the solver's name, as the VNN-LIB standard asks.")

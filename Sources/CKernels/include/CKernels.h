@@ -55,4 +55,6 @@ CK_DECLARE(double, d)
 // Tells the allocator to keep freed blocks of up to 32 MB instead of returning their pages to the system. A search that
 // allocates and frees such blocks all the time spends a fifth of its time on page faults otherwise.
 void ck_keep_freed_memory(void);
+
+#include "GraphKernels.h"
 #endif

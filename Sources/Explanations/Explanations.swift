@@ -1,1 +1,0 @@
-// Explanations: explainers of graph networks and their fidelity.

@@ -1,0 +1,210 @@
+import FileFormats
+
+/// Reads and writes the JSON graph documents (docs/guides/fidelity.md gives the format).
+///
+/// A document holds either `graphs` (graph classification) or one graph with `num_nodes`, `labels` and `edges`
+/// (node classification). Edges are undirected, listed once as `[u, v]` with `u < v`, unless `directed` is true.
+public enum GraphDocument {
+  /// No document may describe more feature entries than this (400 MB of Float64).
+  static let featureLimit = 50_000_000
+  static let nodeLimit = 10_000_000
+
+  /// Reads a document.
+  /// - Throws: `FileError` naming the member and what is wrong with it.
+  public static func read(_ path: String) throws -> GraphDataset {
+    let root = JSONField(root: try JSONValue.parse(contentsOf: path), file: path)
+    return try read(root)
+  }
+
+  /// Reads a document that is already parsed.
+  public static func read(_ root: JSONField) throws -> GraphDataset {
+    _ = try root.object()
+    let name = try root.optional("dataset")?.string() ?? "graphs"
+    let list = try root.optional("graphs")
+    let task = try readTask(root, hasList: list != nil)
+    let classNames = try root.optional("classes")?.elements().map { try $0.string() }
+    let directed = try root.optional("directed")?.bool() ?? false
+    let padding = try root.optional("padding").map(readPadding)
+    let features = try root.optional("features")
+    var graphs: [AttributedGraph] = []
+    if let list {
+      var seen: Set<InstanceID> = []
+      for (index, item) in try list.elements().enumerated() {
+        let graph = try readGraph(
+          item, id: try readID(item) ?? .number(index), task: task, directed: directed, features: features,
+          padding: padding)
+        if !seen.insert(graph.id).inserted { throw item.error("the id \(graph.id) occurs twice") }
+        graphs.append(graph)
+      }
+      if graphs.isEmpty { throw list.error("the document holds no graph") }
+    } else {
+      graphs = [
+        try readGraph(
+          root, id: .text(name), task: task, directed: directed, features: features, padding: padding)
+      ]
+    }
+    let width = graphs[0].featureCount
+    for (index, graph) in graphs.enumerated() where graph.featureCount != width {
+      throw root.error("graph \(index) has \(graph.featureCount) features a node, graph 0 has \(width)")
+    }
+    let largest = graphs.flatMap { ($0.nodeLabels ?? []) + [$0.label ?? 0] }.max() ?? 0
+    let classes = try root.optional("num_classes")?.int() ?? max(2, largest + 1)
+    if classes < 1 || largest >= classes {
+      throw root.error("a label is \(largest) but the document has \(classes) classes")
+    }
+    return GraphDataset(
+      name: name, task: task, classCount: classes, classNames: classNames, graphs: graphs)
+  }
+
+  private static func readTask(_ root: JSONField, hasList: Bool) throws -> GraphTask {
+    guard let field = try root.optional("task") else { return hasList ? .graph : .node }
+    guard let task = GraphTask(rawValue: try field.string()) else {
+      throw field.error("the task is \"graph\" or \"node\"")
+    }
+    return task
+  }
+
+  private static func readID(_ item: JSONField) throws -> InstanceID? {
+    guard let field = try item.optional("id") else { return nil }
+    return try readID(value: field)
+  }
+
+  static func readID(value field: JSONField) throws -> InstanceID {
+    if let text = field.value.stringValue { return .text(text) }
+    if let number = field.value.intValue { return .number(number) }
+    throw field.error("an id is a string or an integer")
+  }
+
+  private static func readPadding(_ field: JSONField) throws -> GraphPadding {
+    let nodes = try field.member("nodes")
+    let count = try nodes.int()
+    guard count >= 1, count <= nodeLimit else { throw nodes.error("\(count) is no sensible number of nodes") }
+    return GraphPadding(
+      nodes: count, feature: try field.optional("features")?.double() ?? 0,
+      selfLoops: try field.optional("explicit_self_loop_on_padding_nodes")?.bool() ?? false)
+  }
+
+  private static func readGraph(
+    _ item: JSONField, id: InstanceID, task: GraphTask, directed: Bool, features: JSONField?,
+    padding: GraphPadding?
+  ) throws -> AttributedGraph {
+    let nodesField = try item.member("num_nodes")
+    let nodes = try nodesField.int()
+    guard nodes >= 1, nodes <= nodeLimit else {
+      throw nodesField.error("\(nodes) is no sensible number of nodes")
+    }
+    let edges = try readEdges(try item.member("edges"), nodes: nodes, directed: directed)
+    var weights: [Double]?
+    if let field = try item.optional("edge_weights") {
+      weights = try finiteNumbers(field)
+      if weights?.count != edges.count {
+        throw field.error("\(weights?.count ?? 0) weights for \(edges.count) edges")
+      }
+    }
+    let (values, width) = try readFeatures(item, shared: features, nodes: nodes)
+    if let padding, padding.nodes < nodes {
+      throw nodesField.error("\(nodes) nodes are more than the \(padding.nodes) that graphs are padded to")
+    }
+    var labels: [Int]?
+    if task == .node, let field = try item.optional("labels") {
+      labels = try field.elements().map { try readClass($0) }
+      if labels?.count != nodes { throw field.error("\(labels?.count ?? 0) labels for \(nodes) nodes") }
+    }
+    return AttributedGraph(
+      id: id, nodeCount: nodes, edges: edges, isDirected: directed, edgeWeights: weights,
+      selfLoops: try readSelfLoops(item, nodes: nodes), features: values, featureCount: width,
+      label: task == .graph ? try item.optional("label").map(readClass) : nil, nodeLabels: labels,
+      explanation: try item.optional("explanation").map { try readFlags($0, count: edges.count) },
+      padding: padding)
+  }
+
+  private static func readClass(_ field: JSONField) throws -> Int {
+    let value = try field.int()
+    guard value >= 0, value < 1_000_000 else { throw field.error("a class is a small non-negative integer") }
+    return value
+  }
+
+  private static func readEdges(_ field: JSONField, nodes: Int, directed: Bool) throws -> [GraphEdge] {
+    var result: [GraphEdge] = []
+    var seen: Set<GraphEdge> = []
+    for item in try field.elements() {
+      guard let pair = item.value.ints, pair.count == 2 else {
+        throw item.error("an edge is a pair of node numbers")
+      }
+      let edge = GraphEdge(pair[0], pair[1])
+      try check(edge, nodes: nodes, directed: directed, seen: &seen) { item.error($0) }
+      result.append(edge)
+    }
+    return result
+  }
+
+  /// The rules for one edge, shared with the CSV reader.
+  static func check(
+    _ edge: GraphEdge, nodes: Int, directed: Bool, seen: inout Set<GraphEdge>,
+    error: (String) -> FileError
+  ) throws {
+    for node in [edge.source, edge.target] where node < 0 || node >= nodes {
+      throw error("node \(node) does not exist: the graph has nodes 0 to \(nodes - 1)")
+    }
+    if edge.source == edge.target {
+      throw error("a self-loop on node \(edge.source): list it under self_loops, where it is never masked")
+    }
+    if !directed {
+      if seen.contains(GraphEdge(edge.target, edge.source)) {
+        throw error(
+          "[\(edge.source), \(edge.target)] is the reverse of an edge listed before: "
+            + "undirected edges are listed once (or set \"directed\": true)")
+      }
+      if edge.source > edge.target {
+        throw error(
+          "[\(edge.source), \(edge.target)] looks directed: undirected edges are listed as [u, v] with u < v")
+      }
+    }
+    if !seen.insert(edge).inserted {
+      throw error("the edge [\(edge.source), \(edge.target)] is listed twice")
+    }
+  }
+
+  private static func readSelfLoops(_ item: JSONField, nodes: Int) throws -> [(node: Int, weight: Double)] {
+    guard let field = try item.optional("self_loops") else { return [] }
+    var seen: Set<Int> = []
+    return try field.elements().map { loop in
+      let parts = loop.value.doubles ?? []
+      guard parts.count == 2, let node = Int(exactly: parts[0]), node >= 0, node < nodes else {
+        throw loop.error("a self-loop is a pair of an existing node and a weight")
+      }
+      if !seen.insert(node).inserted { throw loop.error("node \(node) has two self-loops") }
+      return (node, parts[1])
+    }
+  }
+
+  private static func readFlags(_ field: JSONField, count: Int) throws -> [Bool] {
+    let flags: [Bool]
+    if let text = field.value.stringValue {
+      flags = try text.utf8.map { byte in
+        guard byte == 0x30 || byte == 0x31 else { throw field.error("an explanation is a string of 0 and 1") }
+        return byte == 0x31
+      }
+    } else {
+      flags = try field.elements().map { item in
+        if let flag = item.value.boolValue { return flag }
+        guard let number = item.value.intValue, number == 0 || number == 1 else {
+          throw item.error("expected 0 or 1")
+        }
+        return number == 1
+      }
+    }
+    if flags.count != count {
+      throw field.error("\(flags.count) flags for \(count) edges: the explanation belongs to another graph")
+    }
+    return flags
+  }
+
+  static func finiteNumbers(_ field: JSONField) throws -> [Double] {
+    try field.elements().map { item in
+      let value = try item.double()
+      if !value.isFinite { throw item.error("the number is not finite") }
+      return value
+    }
+  }
+}

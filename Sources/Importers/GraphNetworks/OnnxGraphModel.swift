@@ -1,0 +1,273 @@
+import FileFormats
+import IR
+import Operators
+import Tensors
+
+/// A graph network in an ONNX file: node features with a dense adjacency matrix (`adj[i, j]` the weight of j -> i), or
+/// with an edge list and edge weights.
+///
+/// Node and edge counts stay symbolic until `bind`, which imports the file for the graph's sizes, builds the edge list
+/// in and turns masks into adjacency entries or edge weights. Exporters that leave no edge weights yield networks
+/// whose edges cannot be masked; they run and their features can be certified.
+public struct OnnxGraphModel: GraphModel {
+  public let name: String
+  public let task: GraphNetwork.Task
+  public let featureCount: Int
+  public let classCount: Int
+  public let depth: Int
+  /// What may be pooled or normalised over is not known, so neighbourhoods are not sliced.
+  public var isGlobal: Bool { true }
+  public var weightZeroIsDeletion: Bool { true }
+  private let path: String
+  private let layout: Layout
+
+  /// How the file takes the graph.
+  private struct Layout: Sendable {
+    var features: String
+    var adjacency: String?
+    var edgeIndex: String?
+    var edgeWeight: String?
+    /// Whether values carry a leading axis of extent 1.
+    var isBatched: Bool
+    /// The number of nodes if the file fixes it.
+    var nodes: Int?
+  }
+
+  /// - Throws: `FileError` if the inputs are not those of a graph network.
+  public init(path: String, task: GraphNetwork.Task) throws {
+    let name = path.split(separator: "/").last.map(String.init) ?? path
+    // One node and two arcs tell names, ranks and widths.
+    let probe = try Self.probe(path)
+    let layout = probe.layout
+    let shallow = OnnxGraphModel(
+      path: path, name: name, task: task, featureCount: probe.features, classCount: probe.classes, depth: 0,
+      layout: layout)
+    let arcs = ArcList(nodeCount: layout.nodes ?? 3, source: [0, 1], target: [1, 0])
+    let masking: ArcMasking = layout.adjacency != nil || layout.edgeWeight != nil ? .weight : .none
+    let bound = try shallow.bind(
+      GraphStructure(arcs: arcs), features: .input, masking: masking, readout: .all)
+    self.init(
+      path: path, name: name, task: task, featureCount: probe.features, classCount: probe.classes,
+      depth: masking == .none ? Self.scatterDepth(bound) : Self.maskedDepth(bound), layout: layout)
+  }
+
+  private init(
+    path: String, name: String, task: GraphNetwork.Task, featureCount: Int, classCount: Int, depth: Int,
+    layout: Layout
+  ) {
+    self.path = path
+    self.name = name
+    self.task = task
+    self.featureCount = featureCount
+    self.classCount = classCount
+    self.depth = depth
+    self.layout = layout
+  }
+
+  private static func probe(_ path: String) throws -> (layout: Layout, features: Int, classes: Int) {
+    let edges = Tensor<Double>([2, 1], [0, 0])
+    var options = ImportOptions()
+    // Dimensions that are not named here are 1; a square adjacency of one node is fine to look at.
+    options.values["edge_index"] = edges
+    let network = try Importer.load(path, options)
+    func missing(_ reason: String) -> FileError { FileError(file: path, reason: reason) }
+    var layout = Layout(features: "", isBatched: false)
+    var features = 0
+    for node in network.graph.inputNodes {
+      let dims = node.shape.dims
+      if node.name == "edge_index" {
+        layout.edgeIndex = node.name
+      } else if node.name == "edge_weight" || node.name == "edge_attr" {
+        layout.edgeWeight = node.name
+      } else if node.name.hasPrefix("adj") || node.name == "A" {
+        layout.adjacency = node.name
+        layout.isBatched = dims.count == 3
+        if let last = dims.last, last > 1 { layout.nodes = last }
+      } else if layout.features.isEmpty, let last = dims.last, dims.count >= 2 {
+        layout.features = node.name
+        features = last
+        if dims.count == 3 { layout.isBatched = true }
+        if dims[dims.count - 2] > 1 { layout.nodes = dims[dims.count - 2] }
+      } else {
+        throw missing("the input '\(node.name)' is none of a graph network: x, edge_index, edge_weight, adj")
+      }
+    }
+    if layout.features.isEmpty { throw missing("the network has no node features as input") }
+    if layout.adjacency == nil && layout.edgeIndex == nil {
+      throw missing(
+        "the network has neither an adjacency matrix (adj) nor an edge list (edge_index) as input")
+    }
+    guard let output = network.graph.outputs.first, let classes = network.graph[output.node].shape.dims.last
+    else {
+      throw missing("the network has no logits as output")
+    }
+    return (layout, features, classes)
+  }
+
+  public func bind(
+    _ structure: GraphStructure, features: GraphNetwork.Features, masking: ArcMasking,
+    readout: GraphNetwork.Readout
+  ) throws -> Graph {
+    if masking == .message {
+      throw UnsupportedOperator(
+        node: name, operatorName: "ONNX graph network", attribute: "semantics",
+        reason: "masks of messages need the layers: use the .safetensors form, or edge-weight")
+    }
+    if masking != .none && layout.adjacency == nil && layout.edgeWeight == nil {
+      throw UnsupportedOperator(
+        node: name, operatorName: "ONNX graph network", attribute: "edge_weight",
+        reason: "the file has no edge weights to mask")
+    }
+    if let fixed = layout.nodes, fixed != total(structure) {
+      throw FileError(
+        file: path, reason: "the network is for \(fixed) nodes, the graph has \(total(structure))")
+    }
+    let arcs = expandedArcs(structure)
+    let nodes = total(structure)
+    let lead: [Int] = layout.isBatched ? [1] : []
+    var options = ImportOptions()
+    options.shapes[layout.features] = Shape(lead + [nodes, featureCount])
+    if let adjacency = layout.adjacency { options.shapes[adjacency] = Shape(lead + [nodes, nodes]) }
+    if let index = layout.edgeIndex {
+      let values = arcs.source.map(Double.init) + arcs.target.map(Double.init)
+      options.values[index] = Tensor([2, arcs.source.count], values)
+      if let weight = layout.edgeWeight { options.shapes[weight] = [arcs.source.count] }
+    }
+    let imported = try Importer.load(path, options).graph
+    return try assemble(imported, structure, arcs, features, masking, readout)
+  }
+
+  private func total(_ structure: GraphStructure) -> Int { structure.multiplicity.reduce(0, +) }
+
+  /// Arcs of the file's graph: those of the structure, explicit self-loops, copies of nodes that stand for several.
+  private struct Arcs {
+    var source: [Int]
+    var target: [Int]
+    var weight: [Double]
+    /// The structure's arc that an arc's weight is scaled by, or -1.
+    var mask: [Int]
+    /// For every node of the file's graph the structure's node.
+    var node: [Int]
+  }
+
+  private func expandedArcs(_ structure: GraphStructure) -> Arcs {
+    var node = Array(0..<structure.nodeCount)
+    for (i, count) in structure.multiplicity.enumerated() where count > 1 {
+      node += [Int](repeating: i, count: count - 1)
+    }
+    var arcs = Arcs(
+      source: structure.arcs.source.map(Int.init), target: structure.arcs.target.map(Int.init),
+      weight: structure.weights, mask: Array(0..<structure.arcs.count), node: node)
+    for (position, original) in node.enumerated() {
+      guard let loop = structure.selfLoops[original] else { continue }
+      arcs.source.append(position)
+      arcs.target.append(position)
+      arcs.weight.append(loop)
+      arcs.mask.append(-1)
+    }
+    return arcs
+  }
+
+  /// The imported graph behind the inputs `x` and `mask`.
+  private func assemble(
+    _ imported: Graph, _ structure: GraphStructure, _ arcs: Arcs, _ features: GraphNetwork.Features,
+    _ masking: ArcMasking, _ readout: GraphNetwork.Readout
+  ) throws -> Graph {
+    var b = GraphBuilder(origin: "graph binding", scope: "bind/")
+    let small: Shape = [structure.nodeCount, featureCount]
+    let x: NodeID
+    switch features {
+    case .constant(let values): x = b.constant(Weight(Tensor(small, values)), name: "features")
+    case .input: x = b.input("x", small)
+    }
+    let mask = masking == .none ? nil : b.input("mask", [structure.arcs.count])
+    var mapping = [NodeID](repeating: -1, count: imported.nodes.count)
+    for node in imported.inputNodes {
+      let entries: [[SparseEntry]]
+      let constants: [Double]
+      switch node.name {
+      case layout.features:
+        let index = arcs.node.flatMap { i in (0..<featureCount).map { Int32(i * featureCount + $0) } }
+        mapping[node.id] = try b.linear(IndexMap(small, to: node.shape, index: index), x)
+        continue
+      case layout.adjacency:
+        let n = total(structure)
+        var rows = [[SparseEntry]](repeating: [], count: n * n)
+        var fixed = [Double](repeating: 0, count: n * n)
+        for a in arcs.source.indices {
+          let place = arcs.target[a] * n + arcs.source[a]
+          if arcs.mask[a] >= 0 && mask != nil {
+            rows[place].append(SparseEntry(arcs.mask[a], arcs.weight[a]))
+          } else {
+            fixed[place] += arcs.weight[a]
+          }
+        }
+        (entries, constants) = (rows, fixed)
+      case layout.edgeWeight:
+        entries = arcs.mask.indices.map {
+          arcs.mask[$0] >= 0 && mask != nil ? [SparseEntry(arcs.mask[$0], arcs.weight[$0])] : []
+        }
+        constants = arcs.mask.indices.map { arcs.mask[$0] >= 0 && mask != nil ? 0 : arcs.weight[$0] }
+      default:
+        // The edge list, which the import has built in.
+        mapping[node.id] = b.constant(Weight(Tensor(repeating: 0, node.shape)))
+        continue
+      }
+      let bias = Weight(Tensor(node.shape, constants))
+      if let mask {
+        mapping[node.id] = try b.linear(
+          SparseMap([structure.arcs.count], to: node.shape, rows: entries), mask, bias: bias)
+      } else {
+        mapping[node.id] = b.constant(bias)
+      }
+    }
+    for node in imported.nodes where mapping[node.id] < 0 {
+      b.origin = node.origin
+      mapping[node.id] = b.append(
+        node.operation, inputs: node.inputs.map { mapping[$0] }, shape: node.shape, type: node.elementType,
+        name: node.name)
+    }
+    b.origin = "readout"
+    // A network without outputs was refused when the file was probed.
+    let output = mapping[imported.outputs[0].node]
+    let shape = b[output].shape
+    let logits: NodeID
+    switch readout {
+    case .node(let node):
+      let index = (0..<classCount).map { Int32(node * classCount + $0) }
+      logits = try b.linear(IndexMap(shape, to: [classCount], index: index), output, name: "logits")
+    case .all where task == .graph:
+      logits = try b.linear(Reshape(shape, to: [classCount]), output, name: "logits")
+    case .all:
+      logits = try b.linear(
+        Reshape(shape, to: [shape.count / classCount, classCount]), output, name: "logits")
+    }
+    b.output(logits, name: "logits")
+    return b.build().prunedToOutputs()
+  }
+
+  /// The longest chain of products of something that depends on the mask alone with something that depends on the
+  /// features: one per message-passing layer.
+  private static func maskedDepth(_ graph: Graph) -> Int {
+    guard let x = graph.inputNodes.first(where: { $0.name == "x" })?.id,
+      let mask = graph.inputNodes.first(where: { $0.name == "mask" })?.id
+    else { return 1 }
+    let onFeatures = graph.dependents(of: [x])
+    let onMask = graph.dependents(of: [mask])
+    var depth = [Int](repeating: 0, count: graph.nodes.count)
+    for node in graph.nodes {
+      var own = node.inputs.map { depth[$0] }.max() ?? 0
+      if case .product = node.operation, node.inputs.count == 2 {
+        let (a, b) = (node.inputs[0], node.inputs[1])
+        let first = onMask[a] && !onFeatures[a] && onFeatures[b]
+        let second = onMask[b] && !onFeatures[b] && onFeatures[a]
+        if first || second { own += 1 }
+      }
+      depth[node.id] = own
+    }
+    return max(1, depth.max() ?? 1)
+  }
+
+  /// Without a mask: a bound on the depth, the number of nodes that mix rows.
+  private static func scatterDepth(_ graph: Graph) -> Int { max(1, min(graph.nodes.count, 8)) }
+}

@@ -1,0 +1,114 @@
+import ArgumentParser
+import CommandSupport
+import Explanations
+import FileFormats
+import Importers
+import Reports
+
+struct GraphCertifyCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "graph-certify",
+    abstract: "Whether perturbed features or deleted edges can change a graph network's prediction.",
+    discussion: """
+      features:EPS lets every feature entry move by EPS; edges:BUDGET deletes up to BUDGET undirected edges. A node is \
+      robust if no perturbation changes its predicted class, vulnerable if the witness does.
+      """)
+
+  @OptionGroup var inputs: GraphInputs
+
+  @Option(help: ArgumentHelp("What may change.", valueName: "features:EPS|edges:BUDGET"))
+  var perturb: String
+
+  @Option(help: ArgumentHelp("Nodes to certify: V, V,W,... or all.", valueName: "V|all"))
+  var node: NodeArgument?
+
+  @Option(help: ArgumentHelp("Which graph of a set (its id; the first if left out).", valueName: "id"))
+  var graph: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "How; by default crown for features, enumerate for small edge budgets and bab beyond.",
+      valueName: "ibp|crown|alpha|bab|enumerate|smt"))
+  var method: CertificationMethod?
+
+  @Flag(help: "Only the certified node's own features move.")
+  var ownRow = false
+
+  @Flag(help: "JSON on standard output.")
+  var json = false
+
+  func validate() throws {
+    guard GraphPerturbation(perturb) != nil else {
+      throw ValidationError("--perturb is features:EPS or edges:BUDGET")
+    }
+  }
+
+  func run() throws {
+    let (model, data) = try inputs.load()
+    var chosen = data.graphs[0]
+    if let graph {
+      guard let found = data.graphs.first(where: { "\($0.id)" == graph }) else {
+        throw FileError(file: inputs.graphs, reason: "no graph has the id \(graph)")
+      }
+      chosen = found
+    }
+    // Checked by `validate`.
+    var perturbation = GraphPerturbation(perturb) ?? .edges(budget: 0)
+    if case .features(let eps, _) = perturbation { perturbation = .features(eps: eps, ownRow: ownRow) }
+    var nodes: [Int]?
+    if data.task == .node {
+      switch node?.choice ?? .all {
+      case .nodes(let list):
+        if let bad = list.first(where: { $0 < 0 || $0 >= chosen.nodeCount }) {
+          throw ValidationError("the graph has no node \(bad)")
+        }
+        nodes = list
+      case .all, .explained: nodes = Array(0..<chosen.nodeCount)
+      }
+    }
+    let certifier = GraphCertifier(
+      model: model, classCount: data.classCount(of: model), method: method ?? standard(perturbation, chosen))
+    let result = try certifier.certify(chosen, nodes: nodes, perturbation: perturbation)
+    if json {
+      printJSON(result.json(chosen))
+      return
+    }
+    print("network       \(model.name)")
+    print("perturbation  \(perturbation.description), method \(result.method.rawValue)")
+    print("")
+    var table = TextTable([
+      .init(data.task == .node ? "node" : "graph"), .init("class", .right), .init("margin >=", .right),
+      .init("reached", .right), .init("verdict"), .init("witness"),
+    ])
+    for item in result.nodes.prefix(200) {
+      table.append([
+        "\(item.id)", "\(item.target)", DirectedDecimal(places: 6).text(item.marginLower, .down),
+        decimal(item.marginReached, 6),
+        item.verdict.rawValue, text(item.witness, chosen),
+      ])
+    }
+    print(table.text)
+    print("\n\(result.robustCount) of \(result.nodes.count) robust")
+  }
+
+  private func standard(_ perturbation: GraphPerturbation, _ graph: AttributedGraph) -> CertificationMethod {
+    switch perturbation {
+    case .features: return .crown
+    case .edges(let budget):
+      let count = (0...min(budget, graph.edges.count)).reduce(0.0) {
+        $0 + Binomial.coefficient(graph.edges.count, $1)
+      }
+      return count <= 200_000 ? .enumerate : .bab
+    }
+  }
+
+  private func text(_ witness: GraphWitness?, _ graph: AttributedGraph) -> String {
+    switch witness {
+    case nil: return ""
+    case .deletedEdges(let edges):
+      return "delete "
+        + edges.map { "\(graph.edges[$0].source)-\(graph.edges[$0].target)" }.joined(separator: " ")
+    case .features(let nodes, _, _): return "features of \(nodes.count) nodes"
+    }
+  }
+}
