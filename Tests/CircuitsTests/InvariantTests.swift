@@ -46,10 +46,12 @@ struct DecompositionInvariantTests {
   }
 
   @Test func nothingRelevantStaysExactlyNothing() throws {
-    // The first position has only itself to attend to: its z equals its own baseline.
     let task = try ioi()
-    let same = try task.decomposer().forEach(
-      [.nodes([HeadNode(0, 0, 1)]), .nodes([])], reading: [task.transformer.output, task.metric.readout]
+    let run = task.clean.prompts(0..<4)
+    // Every node's baseline is its own value.
+    let decomposer = Decomposer(run, settings: task.settings, baseline: .resample(of: run))
+    let same = try decomposer.forEach(
+      [.nodes([HeadNode(0, 3, 1)]), .nodes([])], reading: [task.transformer.output, task.metric.readout]
     ) { _, pairs in pairs.allSatisfy { $0.beta.elements.allSatisfy { $0 == 0 } } }
     #expect(same == [true, true])
     let explicit = try task.decomposer().forEachExplicit([.nodes([])], reading: [task.transformer.output]) {
