@@ -68,6 +68,7 @@ public struct OnnxGraphModel: GraphModel {
     let edges = Tensor<Double>([2, 1], [0, 0])
     var options = ImportOptions()
     // Dimensions that are not named here are 1; a square adjacency of one node is fine to look at.
+    options.integersAreFixed = true
     options.values["edge_index"] = edges
     let network = try Importer.load(path, options)
     func missing(_ reason: String) -> FileError { FileError(file: path, reason: reason) }
@@ -129,6 +130,8 @@ public struct OnnxGraphModel: GraphModel {
     options.shapes[layout.features] = Shape(lead + [nodes, featureCount])
     if let adjacency = layout.adjacency { options.shapes[adjacency] = Shape(lead + [nodes, nodes]) }
     if let index = layout.edgeIndex {
+      // The edge list decides the wiring: it must be built in, not left as an input.
+      options.integersAreFixed = true
       let values = arcs.source.map(Double.init) + arcs.target.map(Double.init)
       options.values[index] = Tensor([2, arcs.source.count], values)
       if let weight = layout.edgeWeight { options.shapes[weight] = [arcs.source.count] }
@@ -209,8 +212,9 @@ public struct OnnxGraphModel: GraphModel {
         }
         constants = arcs.mask.indices.map { arcs.mask[$0] >= 0 && mask != nil ? 0 : arcs.weight[$0] }
       default:
-        // The edge list, which the import has built in.
-        mapping[node.id] = b.constant(Weight(Tensor(repeating: 0, node.shape)))
+        // The edge list: built in by the import; its values stand here in case anything still reads them.
+        let ends = arcs.source.map(Double.init) + arcs.target.map(Double.init)
+        mapping[node.id] = b.constant(Weight(Tensor(node.shape, ends)))
         continue
       }
       let bias = Weight(Tensor(node.shape, constants))
