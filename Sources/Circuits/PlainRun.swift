@@ -70,6 +70,8 @@ public struct PlainRun: Sendable {
 
   /// The value of a node, `[prompts] + shape`. Precondition: the output needs the node.
   public func value(_ node: NodeID) -> Tensor<Double> {
+    // Everything a decomposition or an ablation visits is an ancestor of the output, and the walk keeps all of those;
+    // what a user picks by name is filtered with `has` first.
     guard let value = values[node] else { preconditionFailure("node \(node) was not computed") }
     return value
   }

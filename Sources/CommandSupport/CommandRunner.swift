@@ -2,6 +2,7 @@ import ArgumentParser
 import FileFormats
 import Foundation
 import IR
+import Reports
 
 /// The exit statuses of both commands.
 public enum ExitStatus {
@@ -25,6 +26,8 @@ public enum CommandRunner {
     do {
       var command = try root.parseAsRoot()
       try command.run()
+      // An answer that did not arrive is no success.
+      try StandardOutput.flush()
       exit(ExitStatus.success)
     } catch {
       exit(report(error, of: root))
@@ -34,6 +37,11 @@ public enum CommandRunner {
   /// Prints what an error says and returns the exit status it stands for.
   static func report(_ error: any Error, of root: any ParsableCommand.Type) -> Int32 {
     if let code = error as? ExitCode { return code.rawValue }
+    if let lost = error as? OutputLost {
+      if lost.isClosedPipe { return ExitStatus.success }
+      write("Error: \(lost)")
+      return ExitStatus.failedCheck
+    }
     let status = root.exitCode(for: error)
     if status == .success {
       print(root.fullMessage(for: error))
@@ -57,11 +65,13 @@ public enum CommandRunner {
   }
 
   private static func write(_ message: String) {
-    FileHandle.standardError.write(Data((message + "\n").utf8))
+    StandardError.write(message + "\n")
   }
 }
 
 /// Writes a JSON document to standard output, on one line.
-public func printJSON(_ value: JSONValue) {
-  FileHandle.standardOutput.write(Data((value.text() + "\n").utf8))
+///
+/// - Throws: `OutputLost` when it could not be written whole.
+public func printJSON(_ value: JSONValue) throws {
+  try StandardOutput.write(value.text() + "\n")
 }

@@ -26,7 +26,7 @@ public final class ProgressLine: Sendable {
       let line = String(text().prefix(110))
       let padding = String(repeating: " ", count: max(state.shown - line.count, 0))
       state.shown = line.count
-      FileHandle.standardError.write(Data("\r\(line)\(padding)".utf8))
+      StandardError.write("\r\(line)\(padding)")
     }
   }
 
@@ -35,7 +35,7 @@ public final class ProgressLine: Sendable {
     guard isShown else { return }
     state.withLock { state in
       guard state.shown > 0 else { return }
-      FileHandle.standardError.write(Data("\r\(String(repeating: " ", count: state.shown))\r".utf8))
+      StandardError.write("\r\(String(repeating: " ", count: state.shown))\r")
       state.shown = 0
     }
   }

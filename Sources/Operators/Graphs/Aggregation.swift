@@ -37,15 +37,15 @@ public struct Aggregation: BilinearForm {
   }
 
   public func adjointLeft<T: Real>(_ y: Tensor<T>, right b: Tensor<T>) -> Tensor<T> {
+    // Real has exactly two conformances and both arguments are of the same one, so T is the type that matched.
     if let y = y as? Tensor<Double>, let b = b as? Tensor<Double> { return edges(y, b) as! Tensor<T> }
-    // Real has exactly two conformances.
     return edges(y as! Tensor<Float>, b as! Tensor<Float>) as! Tensor<T>
   }
 
   private func aggregate<T: Real>(_ c: Tensor<T>, _ x: Tensor<T>, along group: ArcList.Grouping) -> Tensor<T>
   {
+    // As above.
     if let c = c as? Tensor<Double>, let x = x as? Tensor<Double> { return sum(c, x, group) as! Tensor<T> }
-    // Real has exactly two conformances.
     return sum(c as! Tensor<Float>, x as! Tensor<Float>, group) as! Tensor<T>
   }
 

@@ -36,7 +36,9 @@ public struct Z3Process: Sendable {
       return Answer(result: .unknown("the solver process cannot be started: \(error)"))
     }
     let killer = DeadlineKiller(process.processIdentifier, deadline)
-    input.fileHandleForWriting.write(Data((variables.joined(separator: " ") + "\n" + text).utf8))
+    // A child that died takes no input; its silence is the answer then.
+    try? input.fileHandleForWriting.write(
+      contentsOf: Data((variables.joined(separator: " ") + "\n" + text).utf8))
     try? input.fileHandleForWriting.close()
     let reply = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
     killer.stop()

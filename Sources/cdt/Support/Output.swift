@@ -43,7 +43,7 @@ enum Output {
   /// Writes a file and says so.
   static func write(_ text: String, to path: String, quiet: Bool) throws {
     try TextFile.write(text, to: path)
-    if !quiet { FileHandle.standardError.write(Data("wrote \(path)\n".utf8)) }
+    if !quiet { StandardError.write("wrote \(path)\n") }
   }
 
   /// Prints an object of these members in this order.

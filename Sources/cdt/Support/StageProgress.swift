@@ -1,4 +1,5 @@
 import Foundation
+import Reports
 import Synchronization
 
 /// A progress line on a terminal's standard error; silent elsewhere.
@@ -37,13 +38,13 @@ final class StageProgress: Sendable {
       let filled = Int(share * 24)
       let bar = String(repeating: "=", count: filled) + String(repeating: " ", count: 24 - filled)
       let text = "\r\u{1B}[2K\(state.name) [\(bar)] \(min(state.done, state.total))/\(state.total)"
-      FileHandle.standardError.write(Data(text.utf8))
+      StandardError.write(text)
     }
   }
 
   func end() {
     state.withLock { state in
-      if state.visible { FileHandle.standardError.write(Data("\r\u{1B}[2K".utf8)) }
+      if state.visible { StandardError.write("\r\u{1B}[2K") }
       state.visible = false
     }
   }

@@ -73,7 +73,7 @@ struct BatchCommand: ParsableCommand {
     print("\(pending.count) instances run: \(summary.isEmpty ? "nothing to do" : summary)")
   }
 
-  private func note(_ text: String) { FileHandle.standardError.write(Data((text + "\n").utf8)) }
+  private func note(_ text: String) { StandardError.write(text + "\n") }
 }
 
 /// Runs `nnverify verify` on one instance in a process of its own.

@@ -151,7 +151,7 @@ struct BoundsCommand: ParsableCommand {
     let report = BoundsReport(
       loaded: loaded, region: region, command: self, target: target, result: result, center: center,
       certification: certification, seconds: seconds)
-    if json { printJSON(report.json) } else { print(report.text) }
+    if json { try printJSON(report.json) } else { print(report.text) }
   }
 
   private func perturbedRegion(_ loaded: LoadedNetwork, _ box: BoxDocument?) throws -> PerturbedRegion {

@@ -31,7 +31,7 @@ struct ConformanceCommand: ParsableCommand {
   func run() throws {
     let report = try NodeConformance.run(folder: folder) { name in only.map { name.contains($0) } ?? true }
     if json {
-      printJSON(document(report))
+      try printJSON(document(report))
     } else {
       var table = TextTable([
         .init("operator"), .init("passed", .right), .init("refused", .right), .init("wrong", .right),

@@ -100,7 +100,7 @@ struct ExplainCommand: ParsableCommand {
               "mean_jaccard": quality.jaccard.map { JSONValue($0) } ?? .null,
             ]))
       }
-      printJSON(.object(JSONObject(entries + object.entries)))
+      try printJSON(.object(JSONObject(entries + object.entries)))
       return
     }
     print("network     \(model.name)")

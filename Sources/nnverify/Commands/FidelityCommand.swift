@@ -179,7 +179,7 @@ struct FidelityCommand: ParsableCommand {
       if let comparison, case .object(let object) = document {
         document = .object(JSONObject(object.entries + [.init(key: "comparison", value: comparison.json)]))
       }
-      printJSON(document)
+      try printJSON(document)
       return
     }
     show(report, comparison, model: model)

@@ -97,7 +97,7 @@ struct FidelityStudyCommand: ParsableCommand {
         .init(key: "instances", value: JSONValue(chosen.count)),
         .init(key: "alpha1", value: JSONValue(alpha1)), .init(key: "alpha2", value: JSONValue(alpha2)),
       ]
-      printJSON(.object(JSONObject(head + object.entries)))
+      try printJSON(.object(JSONObject(head + object.entries)))
       return
     }
     print(

@@ -70,7 +70,7 @@ struct GraphCertifyCommand: ParsableCommand {
       model: model, classCount: data.classCount(of: model), method: method ?? standard(perturbation, chosen))
     let result = try certifier.certify(chosen, nodes: nodes, perturbation: perturbation)
     if json {
-      printJSON(result.json(chosen))
+      try printJSON(result.json(chosen))
       return
     }
     print("network       \(model.name)")

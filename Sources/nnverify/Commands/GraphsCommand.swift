@@ -38,7 +38,7 @@ struct GraphsCommand: ParsableCommand {
       guard let generator = GraphGenerator(rawValue: name) else { return }
       let document = GraphDocument.value(of: generator.dataset(seed: seed, count: count))
       guard let output else {
-        printJSON(document)
+        try printJSON(document)
         return
       }
       try writeFile(document.text() + "\n", output)

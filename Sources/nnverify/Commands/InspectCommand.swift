@@ -32,7 +32,7 @@ struct InspectCommand: ParsableCommand {
 
   func run() throws {
     guard let model else {
-      printCoverage()
+      try printCoverage()
       return
     }
     let network = try Importer.load(model, ImportOptions(batch: batch))
@@ -40,7 +40,7 @@ struct InspectCommand: ParsableCommand {
     let methods = graph.methodsByOperator()
     let counts = network.operatorCounts.isEmpty ? graph.operatorCounts : network.operatorCounts
     if json {
-      printJSON(document(network, counts, methods))
+      try printJSON(document(network, counts, methods))
       return
     }
     print("network     \(network.file) (\(network.format))")
@@ -61,10 +61,10 @@ struct InspectCommand: ParsableCommand {
     print(table.text)
   }
 
-  private func printCoverage() {
+  private func printCoverage() throws {
     let operators = OnnxImporter.coverage
     if json {
-      printJSON([
+      try printJSON([
         "operators": .array(
           operators.map {
             [

@@ -53,7 +53,7 @@ struct ResultsCommand: ParsableCommand {
     if csv {
       printRows(merged.results, verdicts)
     } else if json {
-      printJSON(document(summaries, wrong, merged))
+      try printJSON(document(summaries, wrong, merged))
     } else {
       printTable(summaries, verdicts != nil)
       for result in wrong {

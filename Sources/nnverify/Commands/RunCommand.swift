@@ -49,7 +49,7 @@ struct RunCommand: ParsableCommand {
           "values": JSONValue.values(value, of: node.elementType),
         ]
       }
-      printJSON(["outputs": .array(list)])
+      try printJSON(["outputs": .array(list)])
       return
     }
     print("network  \(loaded.network.file) (\(loaded.network.format))")

@@ -1,6 +1,7 @@
 import ArgumentParser
 import FileFormats
 import Foundation
+import Reports
 import Rigor
 import SMT
 
@@ -143,9 +144,9 @@ struct SMTCommand: ParsableCommand {
       let answer = try self.answer(record, session)
       if let text = answer.proof { proofs += text }
       if json {
-        FileHandle.standardOutput.write(Data((answer.json.text() + "\n").utf8))
+        try StandardOutput.write(answer.json.text() + "\n")
       } else {
-        FileHandle.standardOutput.write(Data(SMTReport.text(answer, isBatch: isBatch).utf8))
+        try StandardOutput.write(SMTReport.text(answer, isBatch: isBatch))
       }
       last = (record, answer)
     }
@@ -203,7 +204,7 @@ struct SMTChildCommand: ParsableCommand {
   func run() throws {
     let input = FileHandle.standardInput.readDataToEndOfFile()
     let reply = Z3Process.serve(input: String(decoding: input, as: UTF8.self))
-    FileHandle.standardOutput.write(Data(reply.utf8))
+    try StandardOutput.write(reply)
   }
 }
 

@@ -133,11 +133,15 @@ final class VerdictOutput: Sendable {
 
   /// Prints a verdict and writes the files that were asked for; does nothing the second time.
   func finish(_ verification: Verification) throws {
-    let isFirst = isPrinted.withLock { printed in
-      defer { printed = true }
-      return !printed
+    // The lock is held until everything is written: whoever comes second may end the process right after.
+    try isPrinted.withLock { printed in
+      if printed { return }
+      printed = true
+      try deliver(verification)
     }
-    guard isFirst else { return }
+  }
+
+  private func deliver(_ verification: Verification) throws {
     progress.clear()
     let report = VerificationReport(query: query, verification: verification, seconds: control.elapsed)
     if let path = command.result { try Self.write(Array(report.resultFile.utf8), to: path) }
@@ -145,9 +149,9 @@ final class VerdictOutput: Sendable {
       try serialise(witness, into: folder)
     }
     if command.json {
-      printJSON(report.json)
+      try printJSON(report.json)
     } else {
-      FileHandle.standardOutput.write(Data(report.text.utf8))
+      try StandardOutput.write(report.text)
     }
     if command.verbose || (!verification.reason.isEmpty && !command.json) {
       let statistics = verification.statistics
@@ -157,7 +161,7 @@ final class VerdictOutput: Sendable {
           "\(verification.method): \(statistics.subproblems) subproblems, \(statistics.candidates) candidates, "
         line += String(format: "%.3f s", report.seconds) + "\n"
       }
-      FileHandle.standardError.write(Data(line.utf8))
+      StandardError.write(line)
     }
   }
 
@@ -233,8 +237,14 @@ struct VerdictGuardian: Sendable {
         let since = stopped ?? control.elapsed
         stopped = since
         if control.elapsed > since + Self.grace {
-          try? output.finish(Verification(stopped: stop))
-          withExtendedLifetime(sources) { _exit(0) }
+          var status = ExitStatus.success
+          do {
+            try output.finish(Verification(stopped: stop))
+          } catch {
+            StandardError.write("Error: \(error)\n")
+            status = ExitStatus.failedCheck
+          }
+          withExtendedLifetime(sources) { _exit(status) }
         }
       }
     }
