@@ -111,7 +111,11 @@ let package = Package(
       name: "LanguageTests", dependencies: ["Language", "FileFormats", "TestSupport"]),
     .testTarget(
       name: "CircuitsTests",
-      dependencies: ["Circuits", "FileFormats", "Importers", "Language", "Tensors", "TestSupport"]),
+      dependencies: [
+        "Circuits", "FileFormats", "Importers", "IR", "Language", "Operators", "Tensors", "TestSupport",
+      ],
+      exclude: ["make_tiny_transformers.py"], resources: [.copy("Fixtures")]),
+    .testTarget(name: "CdtTests", dependencies: ["cdt", "FileFormats", "TestSupport"]),
     .testTarget(name: "InputsTests", dependencies: ["Inputs"]),
     .testTarget(name: "ReportsTests", dependencies: ["Reports"]),
     .testTarget(

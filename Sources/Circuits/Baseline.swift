@@ -61,7 +61,7 @@ public struct Baseline: Sendable {
   }
 
   /// The first element of a node's vector for a prompt.
-  func offset(_ node: HeadNode, prompt: Int) -> Int {
+  package func offset(_ node: HeadNode, prompt: Int) -> Int {
     let width = heads * headWidth
     let example = layers[node.layer].batch == 1 ? 0 : prompt
     return (example * positions + node.position) * width + node.head * headWidth

@@ -41,6 +41,8 @@ public struct CircuitDiscovery: Sendable {
   public var goal: Double?
   public var protected: [CircuitUnit] = []
   public var truth: Set<CircuitUnit>?
+  /// Method path: a head that paths lead into; nil: the output.
+  public var receiver: Receiver?
   /// Random orders beside the curve.
   public var randomRuns = 10
   public var seed: UInt64 = 0
@@ -55,6 +57,19 @@ public struct CircuitDiscovery: Sendable {
   public static let negligible = 0.01
 
   public init() {}
+
+  /// A head, and which of its inputs paths may enter.
+  public struct Receiver: Sendable, CustomStringConvertible {
+    public var unit: CircuitUnit
+    public var inputs: Set<Ablator.HeadInput>
+    public init(unit: CircuitUnit, inputs: Set<Ablator.HeadInput>) {
+      self.unit = unit
+      self.inputs = inputs
+    }
+    public var description: String {
+      "\(unit):\(Ablator.HeadInput.allCases.filter(inputs.contains).map(\.rawValue).joined())"
+    }
+  }
 
   /// A stage of the work, for progress displays.
   public struct Stage: Sendable {
@@ -158,7 +173,11 @@ public struct CircuitDiscovery: Sendable {
     switch method {
     case .cdt: return try search.outputScores(units)
     case .ablation: return try ablator.importance(units)
-    case .path: return try ablator.pathImportance(units)
+    case .path:
+      if let receiver {
+        return try ablator.pathImportance(units, to: receiver.unit, inputs: receiver.inputs)
+      }
+      return try ablator.pathImportance(units)
     case .attribution:
       let attribution = try task.attribution()
       var corrupted: [[Int]] = []
@@ -173,7 +192,9 @@ public struct CircuitDiscovery: Sendable {
         }
       }
       let nodes = try attribution.nodeScores(
-        corrupted: corrupted.isEmpty ? nil : try task.model.embed(corrupted), steps: gradientSteps)
+        corrupted: corrupted.isEmpty
+          ? nil : try task.model.embed(corrupted, values: task.group.prompts.map(\.corruptedValues)),
+        steps: gradientSteps)
       if !byHead { return nodes }
       var sums = [Double](repeating: 0, count: units.count)
       let heads = task.transformer.heads
@@ -224,5 +245,6 @@ public struct CircuitDiscovery: Sendable {
       ("sign_cleaning", task.settings.signCleaning.rawValue), ("baseline", task.baseline.kind.rawValue),
       ("score_prompts", String(task.scored)),
     ]
+    if let receiver { document.settings.append(("receiver", receiver.description)) }
   }
 }

@@ -27,7 +27,8 @@ public struct CircuitTask: Sendable {
   /// Runs the model on the clean prompts and prepares the baseline.
   ///
   /// - Parameters:
-  ///   - metric: nil takes the logit difference of a language model, the class logit of a classifier.
+  ///   - metric: nil takes the logit difference of a language model, the class logit of a classifier, the direction of
+  ///     the prompt's own embedding where there is no output map.
   ///   - scored: how many of the first prompts are decomposed; nil takes all.
   /// - Throws: `FileError` for prompts that lack what is needed, or a baseline of another length.
   public init(
@@ -41,9 +42,10 @@ public struct CircuitTask: Sendable {
     self.settings = settings
     self.threads = threads
     transformer = try model.lower(positions: group.length, rows: .last)
-    let kind = kind ?? (model.outputKind == .classes ? .classLogit : .logitDifference)
-    metric = try Metric(kind, group.prompts, file: group.file, model: model, transformer: transformer)
-    clean = try PlainRun(transformer, embeddings: try model.embed(group.prompts.map(\.ids)))
+    clean = try PlainRun(
+      transformer, embeddings: try model.embed(group.prompts.map(\.ids), values: group.prompts.map(\.values)))
+    metric = try Metric(
+      kind ?? Self.defaultMetric(model), group.prompts, file: group.file, model: model, clean: clean)
     self.scored = min(scored ?? group.prompts.count, group.prompts.count)
     switch choice {
     case .given(let baseline, let file):
@@ -64,10 +66,19 @@ public struct CircuitTask: Sendable {
     }
   }
 
+  private static func defaultMetric(_ model: TransformerModel) -> Metric.Kind {
+    switch model.outputKind {
+    case .tokens: .logitDifference
+    case .classes: .classLogit
+    case .hidden: .direction
+    }
+  }
+
   /// The run on the corrupted prompts.
   ///
   /// - Throws: `FileError` naming a prompt without a corrupted counterpart.
-  static func corrupted(_ model: TransformerModel, _ group: PromptGroup, _ transformer: Transformer) throws
+  package static func corrupted(_ model: TransformerModel, _ group: PromptGroup, _ transformer: Transformer)
+    throws
     -> PlainRun
   {
     let sequences = try group.prompts.map { prompt -> [Int] in
@@ -78,7 +89,8 @@ public struct CircuitTask: Sendable {
       }
       return ids
     }
-    return try PlainRun(transformer, embeddings: try model.embed(sequences), patterns: false)
+    let embeddings = try model.embed(sequences, values: group.prompts.map(\.corruptedValues))
+    return try PlainRun(transformer, embeddings: embeddings, patterns: false)
   }
 
   /// The decomposer on the scored prompts.
@@ -98,7 +110,7 @@ public struct CircuitTask: Sendable {
 
   public func attribution() throws -> AttributionPatching {
     AttributionPatching(
-      transformer, embeddings: try model.embed(group.prompts.map(\.ids)), metric: metric, baseline: baseline)
+      transformer, embeddings: clean.value(transformer.graph.inputs[0]), metric: metric, baseline: baseline)
   }
 
   /// All units of a kind on these prompts.
@@ -121,12 +133,11 @@ public struct CircuitTask: Sendable {
 
 extension TransformerModel {
   /// The conservation error of a decomposition of one sequence, its first token being the source.
-  public func conservationError(_ ids: [Int], settings: DecompositionSettings = DecompositionSettings())
-    throws
-    -> Double
-  {
+  public func conservationError(
+    _ ids: [Int], values: [Double]? = nil, settings: DecompositionSettings = DecompositionSettings()
+  ) throws -> Double {
     let transformer = try lower(positions: ids.count)
-    let run = try PlainRun(transformer, embeddings: try embed([ids]))
+    let run = try PlainRun(transformer, embeddings: try embed([ids], values: [values]))
     let decomposer = Decomposer(run, settings: settings, baseline: .zero(transformer))
     return try decomposer.forEachExplicit([.tokens([0], level: 0)], reading: [transformer.output]) { _, _ in 0
     }

@@ -15,6 +15,8 @@ public struct Metric: Sendable {
     case divergence = "kl"
     /// The logit of the class (the labelled, else the predicted one) minus the mean of the others.
     case classLogit = "class"
+    /// For models without an output map: the mean hidden state along the direction of the prompt's own embedding.
+    case direction
   }
 
   public var kind: Kind
@@ -29,15 +31,21 @@ public struct Metric: Sendable {
   var reference: Tensor<Double>?
 
   /// Whether the metric is a linear functional of the logits.
-  public var isLinear: Bool { kind == .logitDifference || kind == .classLogit }
+  public var isLinear: Bool { kind != .probabilityDifference && kind != .divergence }
 
   /// The metric of a group of prompts.
   ///
+  /// - Parameter clean: the model's run on the prompts.
   /// - Throws: `FileError` naming the line of a prompt that lacks what the metric needs.
   public init(
-    _ kind: Kind, _ prompts: [Prompt], file: String, model: TransformerModel, transformer: Transformer
+    _ kind: Kind, _ prompts: [Prompt], file: String, model: TransformerModel, clean: PlainRun
   ) throws {
     self.kind = kind
+    let transformer = clean.transformer
+    guard kind != .direction || model.outputKind == .hidden else {
+      throw FileError(
+        file: model.folder.path, reason: "has an output map; the metric direction is for models without one")
+    }
     func wrong(_ prompt: Prompt, _ reason: String) -> FileError {
       FileError(file: file, place: "line \(prompt.line)", reason: reason)
     }
@@ -47,15 +55,29 @@ public struct Metric: Sendable {
         throw FileError(
           file: model.folder.path, reason: "is a language model; the metric class is for classifiers")
       }
-      weights = try prompts.map { prompt in
-        if kind != .divergence || !prompt.right.isEmpty {
-          guard !prompt.right.isEmpty else {
+      let logits = clean.value(transformer.output)
+      let count = model.outputCount
+      weights = try prompts.enumerated().map { index, prompt in
+        if prompt.right.isEmpty {
+          // A text by itself is measured by what the model predicts.
+          if prompt.line == 0 {
+            return [(token: Self.largest(logits.example(index).elements.suffix(count)), weight: 1)]
+          }
+          guard kind == .divergence else {
             throw wrong(prompt, "there is no \"answer\" nor \"correct_tokens\"")
           }
         }
         let right = prompt.right.map { (token: $0, weight: 1 / Double(prompt.right.count)) }
         let wrong = prompt.wrong.map { (token: $0, weight: -1 / Double(prompt.wrong.count)) }
         return right + wrong
+      }
+      guard model.readout([]) != nil else {
+        // A network from a graph: the functional on the last row of its output.
+        readout = transformer.output
+        let size = logits.count / prompts.count
+        let last = weights.map { $0.map { (token: size - count + $0.token, weight: $0.weight) } }
+        directions = Self.spread(last, transformer.graph[transformer.output].shape)
+        return
       }
       // The functional on the final hidden state of the last position, the unembedding being linear.
       readout = transformer.final
@@ -74,21 +96,61 @@ public struct Metric: Sendable {
           reason: "is a classifier; the metric \(kind.rawValue) is for language models")
       }
       let classes = model.outputCount
-      weights = try prompts.map { prompt in
-        guard let label = prompt.label ?? prompt.right.first else {
-          throw wrong(prompt, "there is no \"label\"")
-        }
+      let logits = clean.value(transformer.output)
+      weights = try prompts.enumerated().map { index, prompt in
+        let label = prompt.label ?? prompt.right.first ?? Self.largest(logits.example(index).elements)
         guard label >= 0, label < classes else {
           throw wrong(prompt, "the class \(label) is outside 0..<\(classes)")
         }
         return Self.classWeights(label, classes)
       }
       readout = transformer.output
-      directions = Self.spread(weights, [1, classes])
+      directions = Self.spread(weights, transformer.graph[transformer.output].shape)
     case .hidden:
-      throw FileError(
-        file: model.folder.path, reason: "has no output to measure; give a direction (cdt attribute) instead")
+      guard kind == .direction else {
+        throw FileError(
+          file: model.folder.path,
+          reason: "has no output map; the metric must be direction, not \(kind.rawValue)")
+      }
+      weights = prompts.map { _ in [] }
+      readout = transformer.output
+      directions = Self.embeddingDirections(clean.value(transformer.output), width: transformer.width)
     }
+  }
+
+  /// The place of the largest number, the first of equals.
+  static func largest(_ x: some Sequence<Double>) -> Int {
+    var best = (place: 0, value: -Double.infinity)
+    for (place, value) in x.enumerated() where value > best.value { best = (place, value) }
+    return best.place
+  }
+
+  /// The functional "mean over positions, along the unit vector of that mean" of every prompt's hidden states
+  /// `[prompts, positions, width]`, in their shape.
+  ///
+  /// - Parameter hidden: padded positions, which do not count.
+  static func embeddingDirections(_ states: Tensor<Double>, width: Int, hidden: [Bool] = []) -> Tensor<Double>
+  {
+    let rows = states.count / states.batch / width
+    let counted = (0..<rows).filter { hidden.isEmpty || !hidden[$0] }
+    var directions = Tensor<Double>.zeros(states.shape)
+    for prompt in 0..<states.batch {
+      let start = prompt * rows * width
+      let mean = meanState(Array(states.elements[start..<(start + rows * width)]), width, counted)
+      let norm = mean.reduce(0) { $0 + $1 * $1 }.squareRoot()
+      for row in counted {
+        for i in 0..<width {
+          directions[flat: start + row * width + i] = mean[i] / (norm * Double(counted.count))
+        }
+      }
+    }
+    return directions
+  }
+
+  private static func meanState(_ states: [Double], _ width: Int, _ rows: [Int]) -> [Double] {
+    var mean = [Double](repeating: 0, count: width)
+    for row in rows { for i in 0..<width { mean[i] += states[row * width + i] } }
+    return mean.map { $0 / Double(rows.count) }
   }
 
   /// A linear functional of one's own.
@@ -132,7 +194,7 @@ public struct Metric: Sendable {
   }
 
   /// The metric of every example of a prompt-major batch of values of ``node(_:)``.
-  func values(_ value: Tensor<Double>) -> [Double] {
+  package func values(_ value: Tensor<Double>) -> [Double] {
     if isLinear { return linear(value) }
     let prompts = weights.count
     let ratio = max(1, value.batch / prompts)

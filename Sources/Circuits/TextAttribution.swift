@@ -78,7 +78,8 @@ public struct TextAttribution: Sendable {
       throw GraphError(
         node: "level \(level)", reason: "the model has \(transformer.layers.count) blocks; levels start at 0")
     }
-    let run = try PlainRun(transformer, embeddings: try model.embed([encoding.ids]))
+    let run = try PlainRun(
+      transformer, embeddings: try model.embed([encoding.ids], values: [encoding.values]))
     decomposer = Decomposer(run, settings: settings, baseline: .zero(transformer), threads: threads)
     (metric, targetName) = try Self.metric(model, run, target, hidden: hidden)
     full = metric.linear(run.value(metric.readout))[0]
@@ -126,30 +127,25 @@ public struct TextAttribution: Sendable {
       } else if case .direction = target {
         throw unknown("direction", "is for models without an output map")
       }
-      let shape = transformer.graph[transformer.final].shape
+      let column = model.readout([(token: token, weight: 1)])
+      // A network from a graph has no known unembedding; its output is read itself.
+      let node = column == nil ? transformer.output : transformer.final
+      let shape = transformer.graph[node].shape
       var direction = Tensor<Double>.zeros([1] + shape)
-      let column = model.readout([(token: token, weight: 1)]) ?? []
-      for (i, value) in column.enumerated() { direction[flat: shape.count - column.count + i] = value }
+      if let column {
+        for (i, value) in column.enumerated() { direction[flat: shape.count - column.count + i] = value }
+      } else {
+        direction[flat: last + token] = 1
+      }
       let text = model.folder.tokenizer?.vocabulary.token(of: token)
       let name = text.map { model.folder.tokenizer?.display($0) ?? $0 } ?? String(token)
-      return (Metric(readout: transformer.final, directions: direction), "next token “\(name)”")
+      return (Metric(readout: node, directions: direction), "next token “\(name)”")
     case .hidden:
       if case .named(let name) = target {
         throw unknown(name, "the model has no output map; the target must be direction")
       }
-      // The dot product of the mean hidden state with the unit vector of the whole text's.
-      let hiddenStates = run.value(transformer.output)
-      let width = transformer.width
-      let rows = hiddenStates.count / width
-      let counted = (0..<rows).filter { hidden.isEmpty || !hidden[$0] }
-      var mean = [Double](repeating: 0, count: width)
-      for row in counted { for i in 0..<width { mean[i] += hiddenStates.elements[row * width + i] } }
-      for i in 0..<width { mean[i] /= Double(counted.count) }
-      let norm = mean.reduce(0) { $0 + $1 * $1 }.squareRoot()
-      var direction = Tensor<Double>.zeros(hiddenStates.shape)
-      for row in counted {
-        for i in 0..<width { direction[flat: row * width + i] = mean[i] / (norm * Double(counted.count)) }
-      }
+      let direction = Metric.embeddingDirections(
+        run.value(transformer.output), width: transformer.width, hidden: hidden)
       return (Metric(readout: transformer.output, directions: direction), "direction of the text's embedding")
     }
   }

@@ -8,6 +8,13 @@ public struct SafetensorsFolder: Sendable {
   public let files: [SafetensorsFile]
   private let owner: [String: Int]
 
+  /// No files.
+  public init(empty folder: String) {
+    self.folder = folder
+    files = []
+    owner = [:]
+  }
+
   /// Opens all files.
   ///
   /// - Throws: ``FileError`` for the first file that is missing or wrong.

@@ -1,5 +1,6 @@
 import FileFormats
 import Foundation
+import Language
 
 /// Reads a network of any supported format.
 public enum Importer {
@@ -13,7 +14,7 @@ public enum Importer {
   {
     var name = path.lowercased()
     if name.hasSuffix(".gz") { name.removeLast(3) }
-    if access(path + "/config.json", F_OK) == 0 { return try TransformerImporter.load(path, options) }
+    if ModelFolder.exists(at: path) { return try TransformerImporter.load(path, options) }
     if name.hasSuffix(".nnet") { return try NNetImporter.load(path: path, options: options) }
     if [".h5", ".hdf5", ".keras"].contains(where: name.hasSuffix) { return try KerasImporter.load(path) }
     return try OnnxImporter.load(path: path, options: options)

@@ -1,4 +1,5 @@
 import FileFormats
+import Foundation
 
 /// The sizes and names of a transformer, read from a HuggingFace `config.json`.
 public struct ModelConfiguration: Sendable, Equatable {
@@ -36,6 +37,87 @@ public struct ModelConfiguration: Sendable, Equatable {
   public var scalesByLayer: Bool
   /// Names of the classes, by number.
   public var labels: [Int: String]
+  /// LayerNorms subtract the mean, but do not divide by the standard deviation (robustness literature: Shi et al.,
+  /// "Robustness Verification for Transformers", 2020).
+  public var centersOnly = false
+  /// The embedding is the token's row through a linear map and the norm; positions and types are not added.
+  public var projectsEmbeddings = false
+
+  /// The sizes of a transformer that was recognised in an ONNX file.
+  ///
+  /// - Parameter vocabulary: nil if the network reads no token numbers.
+  public init(
+    recognised family: Family, layers: Int, heads: Int, width: Int, innerWidth: Int, vocabulary: Int?,
+    positions: Int
+  ) {
+    self.family = family
+    modelType = "onnx"
+    self.layers = layers
+    self.heads = heads
+    self.width = width
+    self.innerWidth = innerWidth
+    activation = "as in the file"
+    epsilon = 0
+    // Networks that read tensors have positions for tokens.
+    vocabularySize = vocabulary ?? positions
+    self.positions = positions
+    firstPosition = 0
+    tokenTypes = 0
+    tiedEmbeddings = false
+    scalesAttention = true
+    scalesByLayer = false
+    labels = [:]
+  }
+
+  /// Reads the configuration of a folder: `config.json`, or `model.json` of the format `sst2-transformer`.
+  ///
+  /// - Throws: as ``init(path:)``.
+  public init(folder: String) throws {
+    let own = folder + "/model.json"
+    guard access(folder + "/config.json", F_OK) != 0, access(own, F_OK) == 0 else {
+      try self.init(path: folder + "/config.json")
+      return
+    }
+    try self.init(unscaled: JSONField(root: try JSONValue.parse(contentsOf: own), file: own))
+  }
+
+  /// A `model.json` of the format `sst2-transformer`.
+  private init(unscaled root: JSONField) throws {
+    let format = try root.member("format")
+    guard try format.string() == "sst2-transformer" else {
+      throw format.error("the format is not known; expected sst2-transformer")
+    }
+    func size(_ key: String, limit: Int) throws -> Int {
+      let field = try root.member(key)
+      let value = try field.int()
+      guard value > 0, value <= limit else { throw field.error("\(value) is no sensible size") }
+      return value
+    }
+    family = .bert
+    modelType = "sst2-transformer"
+    layers = try size("layers", limit: 10_000)
+    heads = try size("heads", limit: 10_000)
+    width = try size("hidden", limit: 1_000_000)
+    innerWidth = try size("intermediate", limit: 10_000_000)
+    guard try size("embedding", limit: 1_000_000) == width, width % heads == 0 else {
+      throw root.error("the widths of embeddings, model and heads do not fit")
+    }
+    activation = try root.member("activation").string()
+    let pooler = try root.member("pooler_activation")
+    guard try pooler.string() == "tanh" else { throw pooler.error("only tanh is supported") }
+    epsilon = 1e-12
+    vocabularySize = try size("vocabulary_size", limit: 10_000_000)
+    // Positions are not used, so that nothing but memory limits the length.
+    positions = 4096
+    firstPosition = 0
+    tokenTypes = 0
+    tiedEmbeddings = false
+    scalesAttention = true
+    scalesByLayer = false
+    labels = [:]
+    centersOnly = true
+    projectsEmbeddings = true
+  }
 
   /// Reads and checks a configuration.
   ///

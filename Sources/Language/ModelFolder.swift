@@ -7,6 +7,8 @@ public struct ModelFolder: Sendable {
   public let path: String
   public let configuration: ModelConfiguration
   public let weights: SafetensorsFolder
+  /// The shape of the tensor that a network from an ONNX file reads instead of token numbers; nil for token numbers.
+  public let inputShape: [Int]?
   /// nil if the folder holds no tokenizer; token numbers must then be given.
   public let tokenizer: Tokenizer?
 
@@ -17,10 +19,51 @@ public struct ModelFolder: Sendable {
     var path = path
     while path.count > 1, path.hasSuffix("/") { path.removeLast() }
     self.path = path
-    configuration = try ModelConfiguration(path: path + "/config.json")
+    configuration = try ModelConfiguration(folder: path)
     weights = try SafetensorsFolder(folder: path)
     for file in weights.files { try file.checkFinite() }
     tokenizer = try Tokenizer.load(folder: path)
+    inputShape = nil
+  }
+
+  /// What stands for a folder where the model is an ONNX file: its sizes, and a tokenizer if one lies beside the file.
+  ///
+  /// - Throws: ``FileError`` for a tokenizer that is malformed.
+  public init(network path: String, configuration: ModelConfiguration, inputShape: [Int]?) throws {
+    self.path = path
+    self.configuration = configuration
+    weights = SafetensorsFolder(empty: path)
+    let parent = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+    tokenizer = inputShape == nil ? try Tokenizer.load(folder: parent.isEmpty ? "/" : parent) : nil
+    self.inputShape = inputShape
+  }
+
+  /// A tensor as a network reads it; its positions stand for words.
+  ///
+  /// - Throws: ``FileError`` if the model reads token numbers, or a tensor of another size.
+  public func encode(values: [Double], _ place: FileError) throws -> Encoding {
+    guard let inputShape else {
+      throw FileError(
+        file: place.file, place: place.place, reason: "the model reads token numbers, not tensors")
+    }
+    let count = inputShape.reduce(1, *)
+    guard values.count == count else {
+      throw FileError(
+        file: place.file, place: place.place,
+        reason: "\(values.count) numbers, the model reads \(count) (shape \(inputShape))")
+    }
+    guard values.allSatisfy(\.isFinite) else {
+      throw FileError(file: place.file, place: place.place, reason: "a number is not finite")
+    }
+    var encoding = try describe(Array(0..<configuration.positions))
+    encoding.values = values
+    return encoding
+  }
+
+  /// Whether a path is a folder that ``init(path:)`` takes.
+  public static func exists(at path: String) -> Bool {
+    access(path + "/config.json", F_OK) == 0
+      || access(path + "/model.json", F_OK) == 0 && access(path + "/model.safetensors", F_OK) == 0
   }
 
   /// The last component of the path.
@@ -30,6 +73,9 @@ public struct ModelFolder: Sendable {
   ///
   /// - Throws: ``FileError`` if there is no tokenizer or the text is empty or too long.
   public func encode(_ text: String) throws -> Encoding {
+    if let inputShape {
+      throw FileError(file: path, reason: "the model reads a tensor of shape \(inputShape), not a text")
+    }
     guard let tokenizer else {
       throw FileError(file: path, reason: "there is no tokenizer in the folder; give token numbers instead")
     }

@@ -2,7 +2,7 @@ import FileFormats
 
 /// One prompt of a group: what the model reads, its corrupted counterpart, and what counts as right and wrong.
 public struct Prompt: Sendable {
-  /// The line of the file, from 1.
+  /// The line of the file, from 1; 0 for a text that comes from no file.
   public var line: Int
   public var ids: [Int]
   /// The corrupted counterpart, nil if the prompt has none.
@@ -15,6 +15,9 @@ public struct Prompt: Sendable {
   public var label: Int?
   /// Named positions (`IO`, `END`), from 0.
   public var positions: [String: Int]
+  /// For models that read tensors: the elements of the prompt and of its counterpart.
+  public var values: [Double]?
+  public var corruptedValues: [Double]?
 }
 
 /// Prompts of equal length, read from a JSONL file.
@@ -83,6 +86,19 @@ public struct PromptGroup: Sendable {
     tokens = encoding.tokens.map { model.tokenizer?.display($0) ?? $0 }
   }
 
+  /// One text, with neither a counterpart nor an answer.
+  ///
+  /// - Parameter name: what stands for a file in messages.
+  public init(_ encoding: Encoding, name: String, model: ModelFolder) {
+    file = name
+    prompts = [
+      Prompt(
+        line: 0, ids: encoding.ids, corrupted: nil, right: [], wrong: [], label: nil, positions: [:],
+        values: encoding.values)
+    ]
+    tokens = encoding.tokens.map { model.tokenizer?.display($0) ?? $0 }
+  }
+
   private static func prompt(
     _ field: JSONField, _ line: Int, model: ModelFolder, corruptedField: String?
   ) throws -> Prompt {
@@ -100,8 +116,18 @@ public struct PromptGroup: Sendable {
       try model.check(ids, place)
       return ids
     }
+    var values: [Double]?
+    var corruptedValues: [Double]?
+    func tensor(_ field: JSONField) throws -> Encoding {
+      guard let numbers = field.value.flattened else { throw field.error("expected numbers") }
+      return try model.encode(values: numbers, place)
+    }
     let ids: [Int]
-    if let given = try field.optional("clean_ids") ?? field.optional("ids") {
+    if model.inputShape != nil {
+      let encoding = try tensor(try field.member("input"))
+      ids = encoding.ids
+      values = encoding.values
+    } else if let given = try field.optional("clean_ids") ?? field.optional("ids") {
       ids = try numbers(given)
     } else if let text = try field.optional("clean") ?? field.optional("text") {
       ids = try encoded(text)
@@ -109,7 +135,13 @@ public struct PromptGroup: Sendable {
       throw field.error("there is neither \"clean\" nor \"clean_ids\"")
     }
     var corrupted: [Int]?
-    if let corruptedField, corruptedField != "corrupted" || field.value["corrupted_ids"] == nil {
+    if model.inputShape != nil {
+      if let other = try field.optional(corruptedField ?? "corrupted_input") {
+        let encoding = try tensor(other)
+        corrupted = encoding.ids
+        corruptedValues = encoding.values
+      }
+    } else if let corruptedField, corruptedField != "corrupted" || field.value["corrupted_ids"] == nil {
       let text = try field.member(corruptedField)
       if case .array = text.value { corrupted = try numbers(text) } else { corrupted = try encoded(text) }
     } else if let given = try field.optional("corrupted_ids") {
@@ -153,7 +185,18 @@ public struct PromptGroup: Sendable {
     let label = try field.optional("label").flatMap { $0.value.intValue }
     return Prompt(
       line: line, ids: ids, corrupted: corrupted, right: right, wrong: wrong, label: label,
-      positions: positions)
+      positions: positions, values: values, corruptedValues: corruptedValues)
+  }
+
+  /// The numbers of a file that holds a tensor: nested arrays, or an object with `values`.
+  ///
+  /// - Throws: ``FileError`` for anything else.
+  public static func tensor(contentsOf path: String) throws -> [Double] {
+    let root = try JSONValue.parse(contentsOf: path)
+    guard let numbers = (root["values"] ?? root).flattened else {
+      throw FileError(file: path, reason: "expected numbers in nested arrays, or an object with \"values\"")
+    }
+    return numbers
   }
 
   /// Runs `body` and puts the place of the prompt on the errors it throws.
@@ -164,5 +207,19 @@ public struct PromptGroup: Sendable {
       let what = error.place.map { $0 + " " } ?? ""
       throw FileError(file: place.file, place: place.place, reason: what + error.reason)
     }
+  }
+}
+
+extension JSONValue {
+  /// The numbers of nested arrays in their order; nil if there is anything else.
+  var flattened: [Double]? {
+    if let doubles { return doubles }
+    guard case .array(let elements) = self else { return nil }
+    var result: [Double] = []
+    for element in elements {
+      guard let own = element.flattened else { return nil }
+      result += own
+    }
+    return result
   }
 }

@@ -8,6 +8,8 @@ public struct Encoding: Sendable, Equatable {
   public var words: [Int]
   /// The text of each word as a person would write it.
   public var wordTexts: [String]
+  /// For models that read a tensor instead of token numbers: its elements, row-major.
+  public var values: [Double]?
 
   public init(tokens: [String], ids: [Int], words: [Int], wordTexts: [String]) {
     self.tokens = tokens

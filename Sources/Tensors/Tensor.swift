@@ -24,7 +24,11 @@ public struct Tensor<Scalar: Real>: Sendable, Equatable {
     elements = [Scalar](repeating: value, count: shape.count)
   }
 
-  public static func zeros(_ shape: Shape) -> Tensor { Tensor(repeating: 0, shape) }
+  /// All zeros; filled in the caller's own code, where the element type is known.
+  @inlinable
+  public static func zeros(_ shape: Shape) -> Tensor {
+    Tensor(writing: shape) { $0.initialize(repeating: 0, count: shape.count) }
+  }
 
   public init(scalar: Scalar) { self.init(unchecked: [], [scalar]) }
 

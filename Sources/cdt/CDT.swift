@@ -8,7 +8,7 @@ struct CDT: ParsableCommand {
     abstract: "Contextual decomposition and circuit discovery in transformers.",
     discussion: """
       MODEL is a HuggingFace folder (config.json, model.safetensors, tokenizer.json or a vocabulary) of the GPT-2 or \
-      BERT family. Nothing is fetched from the network and no weight is rewritten.
+      BERT family, or an ONNX file in whose graph attention can be recognised. Nothing is fetched from the network and no weight is rewritten.
       Exit codes: 0 an answer was printed, 1 usage, 2 bad input, 3 unsupported, 4 a check failed.
       """,
     version: "cdt 0.1.0",

@@ -179,6 +179,32 @@ import Testing
     try Self.checkSentences(reference, model: try #require(Self.minilm))
   }
 
+  /// What the plain forward pass gives: logits of classifiers; states, embedding and pooler of encoders.
+  static func checkOutputs(_ attribution: TextAttribution, _ sentence: JSONValue) throws {
+    let plain = attribution.decomposer.plain
+    let output = plain.value(plain.transformer.output)
+    if sentence["logits"] != nil {
+      let stored = flat(sentence["logits"])
+      #expect(zip(output.elements, stored).allSatisfy { abs($0 - $1) <= 1e-8 })
+      #expect(
+        output.elements.indices.max { output.elements[$0] < output.elements[$1] }
+          == sentence["predicted"]?.intValue)
+      return
+    }
+    expectClose(Array(output.elements.prefix(8)), flat(sentence["hidden_row0_first8"]), 1e-8, "states")
+    let width = plain.transformer.width
+    let rows = output.count / width
+    let mean = (0..<width).map { i in
+      (0..<rows).reduce(0.0) { $0 + output.elements[$1 * width + i] } / Double(rows)
+    }
+    let norm = mean.reduce(0) { $0 + $1 * $1 }.squareRoot()
+    expectClose([norm], flat(sentence["pooled_embedding_norm"]), 1e-8, "norm")
+    expectClose(
+      mean.prefix(8).map { $0 / norm }, flat(sentence["embedding_first8_normalised"]), 1e-8, "embedding")
+    let pooled = try #require(try attribution.model.pooled(output))
+    expectClose(Array(pooled.prefix(8)), flat(sentence["pooler_first8"]), 1e-8, "pooler")
+  }
+
   static func checkSentences(_ reference: JSONValue, model path: String) throws {
     let model = try TransformerModel(path: path)
     for sentence in try #require(reference["sentences"]?.arrayValue) {
@@ -203,7 +229,14 @@ import Testing
       let frozen = try attribution(
         DecompositionSettings(biasRule: .reference, attention: .frozen, signCleaning: .all))
       expectClose([frozen.full], flat(sentence["full_score"]), 1e-8, "full score")
+      try checkOutputs(frozen, sentence)
       expectClose(try frozen.pieces(.word).map(\.score), flat(sentence["word_level"]?["beta"]), 1e-6, "words")
+      let words = try frozen.pairs(frozen.words.map { Array($0) })
+      expectClose(words.map(\.gamma), flat(sentence["word_level"]?["gamma"]), 1e-6, "words, gamma")
+      let places = try #require(sentence["word_level"]?["words"]?.arrayValue).map {
+        $0["token_positions"]?.ints
+      }
+      #expect(frozen.words.map { Array($0) } == places)
       let phrases = flat(sentence["phrase_level"]?["beta"])
       expectClose(
         Array(try frozen.pieces(.phrase(4)).map(\.score).prefix(phrases.count)), phrases, 1e-6, "phrases")

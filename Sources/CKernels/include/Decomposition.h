@@ -45,8 +45,7 @@ void ck_difference(int64_t n, const double *x, const double *y, double *z);
 // max |y + g - x|
 double ck_cd_error(int64_t n, const double *x, const double *y, const double *g);
 
-// y = f(x) for the exact GELU x Phi(x) and its tanh form.
-void ck_gelu(int64_t n, const double *x, double *y);
+// GELU in its tanh form, x sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3)), within a few units in the last place.
 void ck_gelu_tanh(int64_t n, const double *x, double *y);
 
 #endif

@@ -168,10 +168,11 @@ public struct AttributionPatching: Sendable {
   /// - Throws: `UnsupportedOperator` for models whose blocks end in a norm: their residual stream is not a sum of
   ///   contributions.
   public func edgeScores() throws -> [Edge] {
-    guard transformer.configuration.family == .gpt2 else {
+    guard transformer.configuration.family == .gpt2, !transformer.isRecognised else {
       throw UnsupportedOperator(
         node: "config.json", operatorName: "post-norm block",
-        reason: "edge attribution needs a residual stream that is a sum (norms before the blocks)")
+        reason: "edge attribution needs the GPT-2 family: a residual stream that is a sum of what heads write"
+      )
     }
     let clean = try trace(embeddings)
     var wanted = Set(transformer.layers.flatMap { [$0.query, $0.key, $0.value] })

@@ -145,24 +145,28 @@ struct PatchedDomain: Domain {
         || ($0 as? Reshape).map { $0.inputShape == $0.outputShape } ?? false
     }
     if !rowwise { return finish(general(map, x, node), node) }
-    var y = Tensor<Double>.zeros([examples, window.count, features])
+    // The first map fills the result, the others add to it.
+    var y = Tensor<Double>([0], [])
     for (index, linear) in map.maps.enumerated() {
       let input = rows(x[index], node.inputs[index], window)
-      if let dense = linear as? Dense {
-        let k = dense.inputShape[1]
-        y.withMutablePointer { y in
-          input.withPointer { x0 in
-            dense.weight.values.withPointer { w in
-              addProduct(
-                rows: input.count / k, k: k, n: features, x0, w, transposed: dense.isTransposed,
-                accumulate: index > 0, y)
-            }
+      guard let dense = linear as? Dense else {
+        if index == 0 { y = input } else { y += input }
+        continue
+      }
+      let k = dense.inputShape[1]
+      let multiply = { (y: UnsafeMutablePointer<Double>) in
+        input.withPointer { x0 in
+          dense.weight.values.withPointer { w in
+            addProduct(
+              rows: input.count / k, k: k, n: features, x0, w, transposed: dense.isTransposed,
+              accumulate: index > 0, y)
           }
         }
-      } else if index == 0 {
-        y = input
+      }
+      if index == 0 {
+        y = Tensor(writing: [examples, window.count, features]) { multiply($0) }
       } else {
-        y += input
+        y.withMutablePointer { multiply($0) }
       }
     }
     if let bias = map.bias {

@@ -148,7 +148,7 @@ public struct Decomposer: Sendable {
   /// The reference implementation starts the sources of a causal model from what the first source's own run left as
   /// activations; the reference rule loses a little bias on the way, so this shows in the seventh digit.
   private func referencePrefix(_ sources: [Source], _ graph: Graph) throws -> [Tensor<Double>?]? {
-    guard settings.biasRule == .reference, transformer.configuration.family == .gpt2, sources.count > 1 else {
+    guard settings.biasRule == .reference, transformer.skipsEarlierPositions, sources.count > 1 else {
       return nil
     }
     var domain = PairDomain(plain: plain, settings: settings, baseline: baseline, sources: [sources[0]])
@@ -160,7 +160,7 @@ public struct Decomposer: Sendable {
   /// Sources that are computed together: the same first position, and no more than fits the cache.
   private func chunks(_ sources: [Source], explicit: Bool) -> [[Int]] {
     let configuration = transformer.configuration
-    let causal = configuration.family == .gpt2
+    let causal = transformer.skipsEarlierPositions
     var groups: [[Int]: [Int]] = [:]
     for (index, source) in sources.enumerated() {
       groups[[causal && !explicit ? source.firstPosition : 0], default: []].append(index)

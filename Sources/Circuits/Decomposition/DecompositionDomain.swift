@@ -42,7 +42,7 @@ struct DecompositionDomain: Domain {
     self.baseline = baseline
     plan = SourcePlan(sources, transformer)
     self.sources = sources.count
-    let causal = transformer.configuration.family == .gpt2
+    let causal = transformer.skipsEarlierPositions
     start = causal ? sources.map(\.firstPosition).min() ?? 0 : 0
     self.watched = watched
   }
@@ -192,28 +192,35 @@ struct DecompositionDomain: Domain {
 
   mutating func affine(_ map: Affine, _ x: [Value], at node: Node) throws -> Value {
     guard x.contains(where: { $0.beta != nil }) else { return finish(Value(), node) }
-    var y = zeros(node.shape)
+    // The first map fills the result, the others add to it.
+    let (_, own, features) = rows(node.shape)
+    let outputShape: Shape = [examples, own.count, features]
+    var y = Tensor<Double>([0], [])
     var first = true
     for (index, value) in x.enumerated() {
       guard let beta = value.beta else { continue }
       let inputShape = transformer.graph[node.inputs[index]].shape
       if let dense = map.maps[index] as? Dense, inputShape.rank == 2 {
         let k = inputShape[1]
-        let n = dense.outputShape[1]
-        y.withMutablePointer { y in
+        let accumulate = !first
+        let precision = settings.precision
+        let multiply = { (y: UnsafeMutablePointer<Double>) in
           beta.withPointer { b in
-            dense.weight.values.withPointer { w in
-              addProduct(
-                rows: beta.count / k, k: k, n: n, b, w, transposed: dense.isTransposed, accumulate: !first, y)
-            }
+            addProduct(
+              rows: beta.count / k, b, dense.weight, transposed: dense.isTransposed, accumulate: accumulate,
+              precision: precision, y)
           }
+        }
+        if first {
+          y = Tensor(writing: outputShape) { multiply($0) }
+        } else {
+          y.withMutablePointer { multiply($0) }
         }
       } else if let same = map.maps[index] as? Reshape, same.inputShape == same.outputShape {
         if first { y = beta } else { y += beta }
       } else {
-        let full = expanded(beta, inputShape)
-        let image = map.maps[index].apply(full)
-        y += image.reshaped(y.shape)
+        let image = map.maps[index].apply(expanded(beta, inputShape)).reshaped(outputShape)
+        if first { y = image } else { y += image }
       }
       first = false
     }

@@ -25,16 +25,25 @@ public struct DecompositionSettings: Sendable, Hashable {
     case none
   }
 
+  /// The arithmetic of matrix products; everything else is always Double.
+  public enum Precision: String, Sendable, Hashable, CaseIterable {
+    case double
+    /// Single precision; the rules amplify its rounding.
+    case float
+  }
+
   public var biasRule: BiasRule
   public var attention: AttentionMode
   public var signCleaning: SignCleaning
   /// The small number in the denominator of the bias rule.
   public var tolerance: Double
+  public var precision: Precision
 
   public init(
     biasRule: BiasRule = .exact, attention: AttentionMode = .split, signCleaning: SignCleaning = .mlp,
-    tolerance: Double = 1e-8
+    tolerance: Double = 1e-8, precision: Precision = .double
   ) {
+    self.precision = precision
     self.biasRule = biasRule
     self.attention = attention
     self.signCleaning = signCleaning
@@ -44,7 +53,9 @@ public struct DecompositionSettings: Sendable, Hashable {
   var isExact: Int32 { biasRule == .exact ? 1 : 0 }
 
   /// The largest conservation error that is accepted.
-  public var conservationLimit: Double { biasRule == .exact ? 1e-10 : 1e-3 }
+  public var conservationLimit: Double {
+    biasRule == .exact && precision == .double ? 1e-10 : 1e-3
+  }
 
   /// The tolerance must not be so large that the rule stops dividing biases.
   public static let toleranceRange: ClosedRange<Double> = 0...1e-2

@@ -190,13 +190,11 @@ struct PairDomain: Domain {
   private func apply(_ map: any LinearMap, _ x: Tensor<Double>) -> Tensor<Double> {
     guard let dense = map as? Dense, dense.inputShape.rank == 2 else { return map.apply(x) }
     let k = dense.inputShape[1]
-    let n = dense.outputShape[1]
     return Tensor(writing: [x.batch] + dense.outputShape) { y in
       x.withPointer { x0 in
-        dense.weight.values.withPointer { w in
-          addProduct(
-            rows: x.count / k, k: k, n: n, x0, w, transposed: dense.isTransposed, accumulate: false, y)
-        }
+        addProduct(
+          rows: x.count / k, x0, dense.weight, transposed: dense.isTransposed, accumulate: false,
+          precision: settings.precision, y)
       }
     }
   }

@@ -73,3 +73,36 @@ func addProduct(
     if accumulate { Double.add(rows * n, c, into: y) } else { y.update(from: c, count: rows * n) }
   }
 }
+
+/// The same in single precision: both factors are rounded to Float, the result is widened.
+func addProduct(
+  rows: Int, _ x: UnsafePointer<Double>, _ weight: Weight, transposed: Bool, accumulate: Bool,
+  precision: DecompositionSettings.Precision, _ y: UnsafeMutablePointer<Double>
+) {
+  let k = weight.shape[transposed ? 1 : 0]
+  let n = weight.shape[transposed ? 0 : 1]
+  if precision == .double {
+    weight.values.withPointer {
+      addProduct(rows: rows, k: k, n: n, x, $0, transposed: transposed, accumulate: accumulate, y)
+    }
+    return
+  }
+  let padded = max(rows, 32)
+  withUnsafeTemporaryAllocation(of: Float.self, capacity: padded * (k + n)) { memory in
+    // The capacity is positive, so there is an address.
+    guard let a = memory.baseAddress else { return }
+    let c = a + padded * k
+    for i in 0..<rows * k { a[i] = Float(x[i]) }
+    (a + rows * k).update(repeating: 0, count: (padded - rows) * k)
+    weight.float32.withPointer { w in
+      Float.gemm(
+        transposeA: false, transposeB: transposed, m: padded, n: n, k: k, alpha: 1, a, lda: k, w,
+        ldb: transposed ? k : n, beta: 0, c, ldc: n)
+    }
+    if accumulate {
+      for i in 0..<rows * n { y[i] += Double(c[i]) }
+    } else {
+      for i in 0..<rows * n { y[i] = Double(c[i]) }
+    }
+  }
+}

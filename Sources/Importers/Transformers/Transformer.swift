@@ -44,6 +44,8 @@ public struct Transformer: Sendable {
   public var cleaning: [NodeID: Cleaning]
   /// The unembedding `[width, vocabulary]` of a language model without output bias.
   public var unembedding: Weight?
+  /// Whether it was found in a graph, whose values need not have one row per position.
+  public var isRecognised = false
 
   public enum OutputKind: Sendable, Hashable {
     /// Scores of the next token.
@@ -54,6 +56,9 @@ public struct Transformer: Sendable {
     case hidden
   }
 
+  /// Whether nothing before a source's position can change, and values have one row per position, so that a
+  /// decomposition need not look there.
+  public var skipsEarlierPositions: Bool { configuration.family == .gpt2 && !isRecognised }
   public var heads: Int { configuration.heads }
   public var headWidth: Int { configuration.headWidth }
   public var width: Int { configuration.width }

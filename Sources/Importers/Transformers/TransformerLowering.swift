@@ -26,6 +26,10 @@ extension TransformerModel {
         file: folder.path,
         reason: "the model reads 1 to \(configuration.longestSequence) tokens, not \(positions)")
     }
+    if let network {
+      if network.transformer.positions == positions { return network.transformer }
+      return try RecognisedTransformer(path: folder.path, positions: positions).transformer
+    }
     var lowering = Lowering(model: self, positions: positions, hidden: hidden)
     switch configuration.family {
     case .gpt2: return try lowering.gpt2(rows)
@@ -65,6 +69,12 @@ extension TransformerModel {
 
     mutating func norm(_ x: NodeID, _ norm: TransformerModel.Norm, _ name: String) throws -> NodeID {
       builder.origin = "LayerNormalization"
+      if configuration.centersOnly {
+        let shape = builder[x].shape
+        let shift = Weight(norm.shift.values.repeatedRows(shape[0]))
+        return try builder.linear(
+          Dense(Centering.matrix(norm.gain), inputShape: shape), x, bias: shift, name: name)
+      }
       let composite = try LayerNormalization(
         shape: builder[x].shape, gain: norm.gain, shift: norm.shift, epsilon: configuration.epsilon)
       return try builder.composite(composite, [x], name: name)

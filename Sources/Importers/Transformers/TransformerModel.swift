@@ -1,4 +1,6 @@
+import Domains
 import FileFormats
+import Foundation
 import IR
 import Language
 import Operators
@@ -7,7 +9,9 @@ import Tensors
 /// The weights of a transformer, read once; graphs for any sequence length share them.
 public struct TransformerModel: Sendable {
   public let folder: ModelFolder
-  let names: WeightNames
+  /// The network of an ONNX file; the members below are then empty.
+  let network: RecognisedTransformer?
+  private let storedNames: WeightNames?
   let blocks: [Block]
   let finalNorm: Norm?
   let head: Head
@@ -47,11 +51,33 @@ public struct TransformerModel: Sendable {
   /// Reads a HuggingFace folder of the GPT-2 or BERT family.
   ///
   /// - Throws: `FileError` naming the tensor that is missing or has a wrong shape.
-  public init(path: String) throws { try self.init(ModelFolder(path: path)) }
+  ///
+  /// A path that names a file is read as ONNX, and attention is looked for in its graph.
+  public init(path: String) throws {
+    var isFolder: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), !isFolder.boolValue else {
+      try self.init(ModelFolder(path: path))
+      return
+    }
+    try self.init(RecognisedTransformer(path: path))
+  }
+
+  private init(_ network: RecognisedTransformer) throws {
+    self.network = network
+    folder = try ModelFolder(
+      network: network.file, configuration: network.transformer.configuration,
+      inputShape: network.vocabulary == nil ? network.input.shape.dims : nil)
+    storedNames = nil
+    blocks = []
+    finalNorm = nil
+    head = .hidden
+  }
 
   public init(_ folder: ModelFolder) throws {
     self.folder = folder
-    names = try WeightNames(folder)
+    network = nil
+    let names = try WeightNames(folder)
+    storedNames = names
     let reader = WeightReader(folder: folder, names: names)
     switch folder.configuration.family {
     case .gpt2: (blocks, finalNorm, head) = try reader.gpt2()
@@ -61,9 +87,16 @@ public struct TransformerModel: Sendable {
     }
   }
 
+  /// Names of tensors; of a folder only.
+  private func weightNames() throws -> WeightNames {
+    guard let storedNames else { throw FileError(file: folder.path, reason: "is no folder of weights") }
+    return storedNames
+  }
+
   /// What kind of output the graphs have.
   public var outputKind: Transformer.OutputKind {
-    switch head {
+    if let network { return network.transformer.outputKind }
+    return switch head {
     case .tokens: .tokens
     case .classes: .classes
     case .hidden: .hidden
@@ -72,7 +105,11 @@ public struct TransformerModel: Sendable {
 
   /// The number of outputs per row: vocabulary, classes or width.
   public var outputCount: Int {
-    switch head {
+    if let network {
+      let shape = network.transformer.graph[network.transformer.output].shape
+      return outputKind == .classes ? shape.count : shape.dims.last ?? 1
+    }
+    return switch head {
     case .tokens(let linear): linear.weight.shape[1]
     case .classes(_, _, let output): output.weight.shape[1]
     case .hidden: configuration.width
@@ -81,13 +118,34 @@ public struct TransformerModel: Sendable {
 
   /// The number of parameters in the file.
   public var parameterCount: Int {
-    folder.weights.files.flatMap(\.entries).filter(\.type.isFloatingPoint).reduce(0) { $0 + $1.count }
+    if let network { return network.original.parameterCount }
+    return folder.weights.files.flatMap(\.entries).filter(\.type.isFloatingPoint).reduce(0) { $0 + $1.count }
   }
 
   /// The graph's input for sequences of equal length: `[B, positions, width]`.
   ///
   /// - Throws: `FileError` if a token number is outside the vocabulary or the sequence is too long.
-  public func embed(_ sequences: [[Int]]) throws -> Tensor<Double> {
+  ///
+  /// - Parameter values: for models that read tensors: their elements, one array per sequence.
+  public func embed(_ sequences: [[Int]], values: [[Double]?] = []) throws -> Tensor<Double> {
+    if let network {
+      let given = try sequences.enumerated().map { index, ids -> [Double] in
+        if index < values.count, let own = values[index] { return own }
+        guard network.vocabulary != nil else {
+          throw FileError(
+            file: folder.path,
+            reason: "the model reads a tensor of shape \(network.input.shape); give --input")
+        }
+        _ = try folder.describe(ids)
+        return ids.map(Double.init)
+      }
+      guard given.allSatisfy({ $0.count == network.input.shape.count }) else {
+        throw FileError(
+          file: folder.path, reason: "the network reads exactly \(network.input.shape.count) tokens")
+      }
+      return try network.embeddings(given)
+    }
+    let names = try weightNames()
     guard let length = sequences.first?.count, length > 0 else {
       return Tensor<Double>.zeros([0, 0, configuration.width])
     }
@@ -101,8 +159,10 @@ public struct TransformerModel: Sendable {
     let file = folder.weights.file(of: names.tokenTable)
     var x = try file.rows(names.tokenTable, flat)
     let first = configuration.firstPosition
-    let places = try folder.weights.file(of: names.positionTable)
-      .rows(names.positionTable, Array(first..<(first + length)))
+    var places = [Double](repeating: 0, count: length * width)
+    if let table = names.positionTable {
+      places = try folder.weights.file(of: table).rows(table, Array(first..<(first + length)))
+    }
     var type = [Double](repeating: 0, count: width)
     if let table = names.typeTable { type = try folder.weights.file(of: table).rows(table, [0]) }
     for row in 0..<flat.count {
@@ -111,13 +171,47 @@ public struct TransformerModel: Sendable {
         x[row * width + i] = x[row * width + i] + places[place + i] + type[i]
       }
     }
-    let sum = Tensor<Double>([sequences.count, length, width], x)
-    guard let norm = names.embeddingNorm else { return sum }
+    var sum = Tensor<Double>([sequences.count, length, width], x)
     let reader = WeightReader(folder: folder, names: names)
+    if let name = names.embeddingMap {
+      let linear = try reader.linear(name, width, width)
+      sum = Dense(linear.weight, inputShape: [length, width]).apply(sum)
+      if let bias = linear.bias { sum.addToEveryExample(bias.repeatedRows(length)) }
+    }
+    guard let norm = names.embeddingNorm else { return sum }
     let parameters = try reader.norm(norm)
+    if configuration.centersOnly {
+      var result = Dense(Centering.matrix(parameters.gain), inputShape: [length, width]).apply(sum)
+      result.addToEveryExample(parameters.shift.values.repeatedRows(length))
+      return result
+    }
     let composite = try LayerNormalization(
       shape: [length, width], gain: parameters.gain, shift: parameters.shift, epsilon: configuration.epsilon)
     return composite.evaluate([sum]) ?? sum
+  }
+
+  /// The output of the model as it is deployed, with every value in single precision: `[1] + shape`.
+  ///
+  /// - Throws: as ``embed(_:values:)`` and ``lower(positions:rows:hidden:)``.
+  public func deployed(_ ids: [Int], values: [Double]? = nil) throws -> Tensor<Double> {
+    let graph = try lower(positions: ids.count).graph
+    var domain = ConcreteDomain(.deployed)
+    let embeddings = try embed([ids], values: [values])
+    return try graph.interpret([.float(embeddings.float32)], in: &domain).outputs[0].float64
+  }
+
+  /// tanh of the pooler's map of a sequence's first hidden state; nil for models without a pooler.
+  ///
+  /// - Throws: `FileError` for a pooler of a wrong shape.
+  public func pooled(_ hidden: Tensor<Double>) throws -> [Double]? {
+    guard let names = storedNames, let pooler = try WeightReader(folder: folder, names: names).pooler() else {
+      return nil
+    }
+    let first = Tensor<Double>(
+      [1, 1, configuration.width], Array(hidden.elements.prefix(configuration.width)))
+    var result = Dense(pooler.weight, inputShape: [1, configuration.width]).apply(first)
+    if let bias = pooler.bias { result.addToEveryExample(bias.repeatedRows(1)) }
+    return Tanh().apply(result).elements
   }
 
   /// The columns of the unembedding, weighted: `sum over v of weights[v] * unembedding[:, v]`, `[width]`.

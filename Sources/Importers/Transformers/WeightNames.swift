@@ -6,8 +6,11 @@ struct WeightNames: Sendable {
   /// What stands before every name (`transformer.`, `bert.`, or nothing).
   var prefix: String
   var tokenTable: String
-  var positionTable: String
+  /// nil if positions are not embedded.
+  var positionTable: String?
   var typeTable: String?
+  /// A linear map of the token's row, without `.weight` and `.bias`.
+  var embeddingMap: String?
   /// The LayerNorm of the embeddings, without `.weight` and `.bias`.
   var embeddingNorm: String?
   var isDistilled: Bool
@@ -33,6 +36,12 @@ struct WeightNames: Sendable {
       typeTable = nil
       embeddingNorm = nil
       isDistilled = false
+    case .bert where configuration.projectsEmbeddings:
+      self.prefix = try prefix("encoder.layer.0.attention.self.query.weight")
+      tokenTable = "embeddings.word_embeddings.weight"
+      embeddingMap = "linear_in"
+      embeddingNorm = "LayerNorm"
+      isDistilled = false
     case .bert:
       self.prefix = try prefix("embeddings.word_embeddings.weight")
       tokenTable = self.prefix + "embeddings.word_embeddings.weight"
@@ -51,7 +60,7 @@ struct WeightNames: Sendable {
       }
     }
     try check(tokenTable, configuration.vocabularySize)
-    try check(positionTable, configuration.positions)
+    if let positionTable { try check(positionTable, configuration.positions) }
     if let typeTable { try check(typeTable, configuration.tokenTypes) }
   }
 }

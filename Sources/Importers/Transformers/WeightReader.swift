@@ -27,7 +27,7 @@ struct WeightReader {
   }
 
   /// A PyTorch Linear, stored `[out, in]`.
-  private func linear(_ name: String, _ inputs: Int, _ outputs: Int) throws -> TransformerModel.Linear {
+  func linear(_ name: String, _ inputs: Int, _ outputs: Int) throws -> TransformerModel.Linear {
     let stored = try doubles(name + ".weight", [outputs, inputs])
     return TransformerModel.Linear(
       weight: Weight(Tensor([inputs, outputs], Self.transposed(stored, outputs, inputs))),
@@ -147,5 +147,12 @@ struct WeightReader {
         output: try linear(variant.output, width, try classes(variant.output + ".weight")))
     }
     return .hidden
+  }
+
+  /// The dense layer that encoders without classes put on the first position.
+  func pooler() throws -> TransformerModel.Linear? {
+    let name = names.prefix + "pooler.dense"
+    guard folder.configuration.family == .bert, folder.weights.contains(name + ".weight") else { return nil }
+    return try linear(name, width, width)
   }
 }

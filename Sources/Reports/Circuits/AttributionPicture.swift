@@ -145,7 +145,8 @@ public struct AttributionPicture: Sendable {
     let shown = overlapping ? pieces : words
     for piece in shown {
       // DejaVu Sans at 15 px is about 9 px wide per character.
-      let wide = Double(piece.text.count) * 9.2 + 14
+      let label = Markup.score(piece.score)
+      let wide = max(Double(piece.text.count) * 9.2 + 14, Double(label.count) * 6.4)
       if x + wide > width - 16, x > 16 {
         x = 16
         y += 46
@@ -157,8 +158,8 @@ public struct AttributionPicture: Sendable {
       body += "fill=\"\(Markup.wantsWhiteText(fraction: fraction) ? "#ffffff" : "#1a1a1a")\">"
       body += "\(Markup.escape(piece.text))</text>"
       body += "<text x=\"\(c(x + wide / 2))\" y=\"\(c(y + 38))\" text-anchor=\"middle\" font-size=\"10\" "
-      body += "fill=\"#666666\">\(Markup.score(piece.score))</text>"
-      body += "<title>\(Markup.escape(piece.text)): \(Markup.score(piece.score))</title></g>\n"
+      body += "fill=\"#666666\">\(label)</text>"
+      body += "<title>\(Markup.escape(piece.text)): \(label)</title></g>\n"
       x += wide + 6
     }
     let height = y + 56

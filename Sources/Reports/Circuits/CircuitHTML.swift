@@ -65,7 +65,7 @@ extension CircuitPicture {
     main{display:flex;flex-wrap:wrap;gap:20px;padding:10px 20px 24px;align-items:flex-start}
     .graph{flex:1 1 560px;min-width:0}
     .canvas{overflow-x:auto;border:1px solid #e3e3e3;border-radius:8px;padding:4px;max-width:100%}
-    .canvas svg{display:block;max-width:none;margin:auto}
+    .canvas svg{display:block;max-width:100%;height:auto;margin:auto}
     .controls{display:flex;flex-wrap:wrap;gap:6px 14px;align-items:center;margin:0 0 8px;color:#444}
     .controls input{width:200px}
     .legend{margin-left:auto;white-space:nowrap}

@@ -77,6 +77,8 @@ extension CircuitPicture {
     let height = layout.height + titleHeight
     var s = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 \(c(width)) \(c(height))\" "
     s += "width=\"\(c(width))\" height=\"\(c(height))\" role=\"img\" "
+    // On a page the drawing shrinks with the window, but not beyond what can be read.
+    if !standalone { s += "style=\"min-width:\(c(min(width, max(420, width * 0.6))))px\" " }
     s += "font-family=\"system-ui, 'DejaVu Sans', sans-serif\">\n"
     s += "<title>\(Markup.escape(title))</title>\n"
     if standalone {

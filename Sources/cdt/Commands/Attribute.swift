@@ -32,12 +32,13 @@ struct Attribute: ParsableCommand {
   enum Format: String, ExpressibleByArgument, CaseIterable { case text, json, html, svg }
 
   mutating func run() throws {
+    for path in [html, svg] { try Output.checkWritable(path) }
     let model = try TransformerModel(path: model)
     guard level >= 0, level < model.configuration.layers else {
       throw ValidationError("--level takes 0 to \(model.configuration.layers - 1)")
     }
     let encoding = try input.encoding(model.folder)
-    let settings = rules.settings(cleaning: .all)
+    let settings = rules.settings(cleaning: .all, common)
     let chosen: TextAttribution.Target =
       target.map { $0 == "direction" && model.outputKind == .hidden ? .direction : .named($0) } ?? .predicted
     let attribution = try TextAttribution(

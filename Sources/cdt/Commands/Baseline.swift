@@ -12,6 +12,7 @@ struct BaselineCommand: ParsableCommand {
 
   @Argument(help: "The model's folder.") var model: String
   @Option(help: ArgumentHelp("Prompts, one JSON object a line.", valueName: "file")) var prompts: String
+  @Option(help: ArgumentHelp("Use only prompts of this many tokens.", valueName: "n")) var length: Int?
   @Option(
     help: ArgumentHelp("Which text of a prompt: corrupted, clean, or a member's name.", valueName: "field"))
   var field = "corrupted"
@@ -21,10 +22,11 @@ struct BaselineCommand: ParsableCommand {
   @OptionGroup var common: CommonOptions
 
   mutating func run() throws {
+    try Output.checkWritable(output)
     let model = try TransformerModel(path: model)
     let group = try PromptGroup(
       path: prompts, model: model.folder,
-      corruptedField: field == "corrupted" || field == "clean" ? nil : field)
+      corruptedField: field == "corrupted" || field == "clean" ? nil : field, length: length)
     let transformer = try model.lower(positions: group.length)
     let sequences = try group.prompts.map { prompt -> [Int] in
       if field == "clean" { return prompt.ids }
@@ -35,7 +37,11 @@ struct BaselineCommand: ParsableCommand {
       }
       return ids
     }
-    let run = try PlainRun(transformer, embeddings: try model.embed(sequences), patterns: false)
+    let run = try PlainRun(
+      transformer,
+      embeddings: try model.embed(
+        sequences, values: group.prompts.map { field == "clean" ? $0.values : $0.corruptedValues }),
+      patterns: false)
     let baseline = Baseline.mean(of: run)
     try baseline.write(to: output)
     var sum = 0.0
@@ -48,7 +54,9 @@ struct BaselineCommand: ParsableCommand {
         square += value * value
       }
     }
-    let error = try model.conservationError(sequences[0])
+    let first = group.prompts[0]
+    let error = try model.conservationError(
+      sequences[0], values: field == "clean" ? first.values : first.corruptedValues)
     if common.json {
       var object = JSONObject()
       object["output"] = .string(output)

@@ -34,6 +34,13 @@ struct Circuits: ParsableCommand {
     name: .long, help: ArgumentHelp("Integrated gradients: steps (method attribution).", valueName: "n"))
   var gradientSteps = 0
   @Option(
+    help: ArgumentHelp(
+      "Method path: patch paths into this head, L.P.H or L.H, instead of into the output.", valueName: "head")
+  )
+  var to: String?
+  @Option(help: ArgumentHelp("With --to: its inputs that paths may enter, of q,k,v.", valueName: "inputs"))
+  var into: String?
+  @Option(
     name: [.customShort("o"), .long], help: ArgumentHelp("Save the circuit as JSON.", valueName: "file"))
   var output: String?
   @Option(help: ArgumentHelp("Save an interactive page.", valueName: "file")) var html: String?
@@ -50,6 +57,8 @@ struct Circuits: ParsableCommand {
     if let growTo, !(growTo > 0 && growTo.isFinite) {
       throw ValidationError("--grow-to takes a number above 0")
     }
+    if to != nil, method != .path { throw ValidationError("--to is for --method path") }
+    if into != nil, to == nil { throw ValidationError("--into needs --to") }
     if maxRounds < 1 { throw ValidationError("--max-rounds takes a number above 0") }
     if random < 0 || gradientSteps < 0 {
       throw ValidationError("--random and --gradient-steps take 0 or more")
@@ -57,14 +66,17 @@ struct Circuits: ParsableCommand {
   }
 
   mutating func run() throws {
+    for path in [output, html, svg, dot] { try Output.checkWritable(path) }
     let progress = StageProgress(quiet: common.quiet)
     let model = try TransformerModel(path: model)
-    let task = try prompts.task(model, rules, threads: common.workers)
+    let task = try prompts.task(model, rules, common)
     var discovery = CircuitDiscovery()
     discovery.method = method
     discovery.byHead = unit == .head
     // A choice of how the search scores or normalises is a choice of the search.
-    discovery.selection = select ?? (score != nil || normalise != nil ? .top(2) : nil)
+    // Paths into one head rank its senders; that ranking is no circuit of the whole task.
+    if to != nil, select == nil, growTo == nil { discovery.selection = .top(10) }
+    discovery.selection = select ?? discovery.selection ?? (score != nil || normalise != nil ? .top(2) : nil)
     discovery.score = score ?? .l1
     discovery.normalisation = normalise ?? .none
     discovery.maxRounds = maxRounds
@@ -80,6 +92,17 @@ struct Circuits: ParsableCommand {
         throw ValidationError("--protect: \(unit) is not a \(self.unit.rawValue)")
       }
       discovery.protected.append(unit)
+    }
+    if let to {
+      let unit = try parseUnit(to, "--to")
+      try check(unit, task.transformer, "--to")
+      let inputs = try (into ?? "q,k,v").split(separator: ",").map { part -> Ablator.HeadInput in
+        guard let input = Ablator.HeadInput(rawValue: String(part)) else {
+          throw ValidationError("--into: \(part) is not q, k or v")
+        }
+        return input
+      }
+      discovery.receiver = CircuitDiscovery.Receiver(unit: unit, inputs: Set(inputs))
     }
     if let truth {
       discovery.truth = try TruthScore.read(
@@ -109,7 +132,7 @@ struct Circuits: ParsableCommand {
     } else {
       show(document, task)
     }
-    try Output.conclude(document.conservationError, rules.settings(cleaning: .mlp), json: common.json)
+    try Output.conclude(document.conservationError, task.settings, json: common.json)
   }
 
   private func show(_ document: CircuitDocument, _ task: CircuitTask) {

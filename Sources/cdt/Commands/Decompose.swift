@@ -32,7 +32,7 @@ struct Decompose: ParsableCommand {
 
   mutating func run() throws {
     let model = try TransformerModel(path: model)
-    let task = try prompts.task(model, rules, threads: common.workers)
+    let task = try prompts.task(model, rules, common)
     let progress = StageProgress(quiet: common.quiet)
     let positions = task.transformer.positions
     var shape: [Int]?
@@ -133,6 +133,10 @@ struct Decompose: ParsableCommand {
     let width = task.transformer.width
     let d = task.transformer.headWidth
     let wantsVectors = raw
+    let baseline = decomposer.baseline
+    if score == .dot, read != .z {
+      throw ValidationError("--score dot compares with the baseline of z; read z")
+    }
     let vectors = try decomposer.forEach(sources, reading: distinct) { _, pairs -> [TargetParts] in
       units.enumerated().map { index, unit in
         var parts = TargetParts()
@@ -144,6 +148,11 @@ struct Decompose: ParsableCommand {
             let g = Array(pair.gamma.elements[at..<at + d])
             parts.relevant += b.reduce(0) { $0 + $1.magnitude }
             parts.irrelevant += g.reduce(0) { $0 + $1.magnitude }
+            let from = baseline.offset(node, prompt: prompt)
+            for i in 0..<d {
+              let deviation = b[i] + g[i] - baseline.layers[node.layer].elements[from + i]
+              parts.projection += b[i] * deviation / Double(pair.beta.batch)
+            }
             if wantsVectors {
               parts.beta.append(b)
               parts.gamma.append(g)
@@ -155,9 +164,15 @@ struct Decompose: ParsableCommand {
     }
     object["targets"] = .array(units.map { .string($0.description) })
     object["read"] = .string(read.rawValue)
+    let isDot = score == .dot
     object["target_scores"] = .array(
       vectors.map { row in
-        .init(row.map { $0.relevant + $0.irrelevant == 0 ? 0 : $0.relevant / ($0.relevant + $0.irrelevant) })
+        .init(
+          row.map { parts in
+            if isDot { return parts.projection }
+            let whole = parts.relevant + parts.irrelevant
+            return whole == 0 ? 0 : parts.relevant / whole
+          })
       })
     if raw {
       object["beta"] = .array(vectors.map { .array($0.map { .array($0.beta.map { .init($0) }) }) })
@@ -168,6 +183,8 @@ struct Decompose: ParsableCommand {
   private struct TargetParts: Sendable {
     var relevant = 0.0
     var irrelevant = 0.0
+    /// β · (z - m), mean over prompts.
+    var projection = 0.0
     var beta: [[Double]] = []
     var gamma: [[Double]] = []
   }

@@ -28,7 +28,7 @@ struct FaithfulnessCommand: ParsableCommand {
   mutating func run() throws {
     let document = try CircuitDocument(path: circuit)
     let model = try TransformerModel(path: model)
-    let task = try prompts.task(model, rules, threads: common.workers)
+    let task = try prompts.task(model, rules, common)
     let progress = StageProgress(quiet: common.quiet)
     for node in document.nodes {
       let unit = node.unit

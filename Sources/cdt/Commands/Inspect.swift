@@ -15,8 +15,10 @@ struct Inspect: ParsableCommand {
     let model = try TransformerModel(path: model)
     let c = model.configuration
     let encoding = try text.map { try model.folder.encode($0) }
-    let probe = encoding?.ids ?? [Int](repeating: 0, count: min(4, c.longestSequence))
-    let error = try model.conservationError(probe)
+    let shortest = c.modelType == "onnx" ? c.longestSequence : min(4, c.longestSequence)
+    let probe = encoding?.ids ?? [Int](repeating: 0, count: shortest)
+    let zeros = model.folder.inputShape.map { [Double](repeating: 0, count: $0.reduce(1, *)) }
+    let error = try model.conservationError(probe, values: zeros)
     let output: String
     switch model.outputKind {
     case .tokens: output = "next token of \(model.outputCount)"

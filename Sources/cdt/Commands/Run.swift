@@ -15,20 +15,31 @@ struct Run: ParsableCommand {
   @Option(help: ArgumentHelp("Save every activation as safetensors.", valueName: "file")) var dump: String?
   @OptionGroup var common: CommonOptions
 
+  /// The mean of hidden states.
+  private func meanState(_ states: [Double], width: Int) -> [Double] {
+    var mean = [Double](repeating: 0, count: width)
+    for (i, value) in states.enumerated() { mean[i % width] += value }
+    let count = Double(states.count / width)
+    return mean.map { $0 / count }
+  }
+
   mutating func run() throws {
+    try Output.checkWritable(dump)
     let model = try TransformerModel(path: model)
     let encoding = try input.encoding(model.folder)
     let transformer = try model.lower(positions: encoding.ids.count)
-    let run = try PlainRun(transformer, embeddings: try model.embed([encoding.ids]), patterns: false)
+    let run = try PlainRun(
+      transformer, embeddings: try model.embed([encoding.ids], values: [encoding.values]), patterns: false)
     if let dump {
       let nodes = transformer.graph.nodes.filter { run.has($0.id) }
       try SafetensorsFile.write(
         nodes.map { ($0.name, $0.shape.dims, run.value($0.id).elements) }, to: dump)
     }
-    let output = run.value(transformer.output)
+    var output = run.value(transformer.output)
+    if common.precision == .float { output = try model.deployed(encoding.ids, values: encoding.values) }
     let count = model.outputCount
     let last = Array(output.elements.suffix(count))
-    let error = try model.conservationError(encoding.ids)
+    let error = try model.conservationError(encoding.ids, values: encoding.values)
     var best: [Int] = []
     if model.outputKind != .hidden {
       best = Array(
@@ -61,6 +72,13 @@ struct Run: ParsableCommand {
           entry["probability"] = JSONValue(probabilities.values[id])
           return .object(entry)
         })
+      if model.outputKind == .hidden {
+        let mean = meanState(output.elements, width: count)
+        let norm = mean.reduce(0) { $0 + $1 * $1 }.squareRoot()
+        object["embedding"] = JSONValue(mean.map { $0 / norm })
+        object["embedding_norm"] = JSONValue(norm)
+        if let pooled = try model.pooled(output) { object["pooled"] = JSONValue(pooled) }
+      }
       object["conservation_error"] = JSONValue(error)
       Output.print(json: .object(object))
     } else {

@@ -4,6 +4,7 @@ import FileFormats
 import Foundation
 import Importers
 import Language
+import Reports
 
 /// What all commands that run a model take.
 struct CommonOptions: ParsableArguments {
@@ -16,12 +17,12 @@ struct CommonOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Threads; results do not depend on it (default: all cores).", valueName: "n"))
   var threads: Int?
 
-  @Option(help: "Arithmetic: double. Models amplify rounding so much that float is not offered.")
-  var precision = "double"
+  @Option(
+    help: "Matrix products in double or float; models amplify the rounding of float.")
+  var precision: DecompositionSettings.Precision = .double
 
   func validate() throws {
     if let threads, threads < 1 || threads > 1024 { throw ValidationError("--threads takes 1 to 1024") }
-    if precision != "double" { throw ValidationError("--precision: only double is supported") }
   }
 
   var workers: Int { threads ?? ProcessInfo.processInfo.activeProcessorCount }
@@ -47,19 +48,40 @@ struct RuleOptions: ParsableArguments {
     }
   }
 
-  func settings(cleaning fallback: DecompositionSettings.SignCleaning) -> DecompositionSettings {
-    DecompositionSettings(
-      biasRule: biasRule, attention: attention, signCleaning: signCleaning ?? fallback, tolerance: tolerance)
+  func settings(cleaning fallback: DecompositionSettings.SignCleaning, _ common: CommonOptions)
+    -> DecompositionSettings
+  {
+    if common.precision == .float, !common.quiet {
+      StandardError.write(
+        "warning: matrix products in single precision; at most six digits of a score are true\n")
+    }
+    return DecompositionSettings(
+      biasRule: biasRule, attention: attention, signCleaning: signCleaning ?? fallback, tolerance: tolerance,
+      precision: common.precision)
   }
 }
 
 /// The prompts and what replaces heads.
 struct PromptOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Prompts, one JSON object a line.", valueName: "file"))
-  var prompts: String
+  var prompts: String?
 
   @Option(
-    help: "The metric: logit-diff, prob-diff, kl or class (default: logit-diff, class for classifiers).")
+    help: ArgumentHelp("One text instead of prompts; measured by what the model predicts.", valueName: "text")
+  )
+  var text: String?
+
+  @Option(help: ArgumentHelp("The same by token numbers, with commas between.", valueName: "ids"))
+  var ids: String?
+
+  @Option(
+    help: ArgumentHelp("The same as a tensor in JSON, for ONNX networks that read one.", valueName: "file"))
+  var input: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "The metric: logit-diff, prob-diff, kl, class or direction (default: logit-diff, class for classifiers, "
+        + "direction for models without an output map)."))
   var metric: Metric.Kind?
 
   @Option(help: "What replaces a head: mean (over corrupted prompts), zero or resample.")
@@ -83,13 +105,21 @@ struct PromptOptions: ParsableArguments {
   var scorePrompts = 4
 
   func validate() throws {
+    if [prompts, text, ids, input].count(where: { $0 != nil }) != 1 {
+      throw ValidationError("give one of --prompts, --text, --ids and --input")
+    }
     if let limit, limit < 1 { throw ValidationError("--limit takes a number above 0") }
     if let length, length < 1 { throw ValidationError("--length takes a number above 0") }
     if scorePrompts < 1 { throw ValidationError("--score-prompts takes a number above 0") }
   }
 
   func group(_ model: TransformerModel) throws -> PromptGroup {
-    try PromptGroup(path: prompts, model: model.folder, corruptedField: field, length: length, limit: limit)
+    if let prompts {
+      return try PromptGroup(
+        path: prompts, model: model.folder, corruptedField: field, length: length, limit: limit)
+    }
+    let encoding = try Support.encoding(text, ids, input, model.folder)
+    return PromptGroup(encoding, name: input ?? (text == nil ? "--ids" : "--text"), model: model.folder)
   }
 
   func choice(_ model: TransformerModel, _ group: PromptGroup) throws -> CircuitTask.BaselineChoice {
@@ -98,16 +128,17 @@ struct PromptOptions: ParsableArguments {
       if let kind = Baseline.Kind(rawValue: baseline) { return .computed(kind) }
       return .given(try Baseline(path: baseline, heads: model.configuration.heads), file: baseline)
     }
-    // Classifiers' prompts have no counterpart as a rule; what is meant then is zero.
-    return .computed(model.outputKind == .classes && group.prompts[0].corrupted == nil ? .zero : .mean)
+    // Texts and classifiers' prompts have no counterpart as a rule; what is meant then is zero.
+    let alone = prompts == nil || model.outputKind != .tokens
+    return .computed(alone && group.prompts[0].corrupted == nil ? .zero : .mean)
   }
 
-  func task(_ model: TransformerModel, _ rules: RuleOptions, threads: Int) throws -> CircuitTask {
+  func task(_ model: TransformerModel, _ rules: RuleOptions, _ common: CommonOptions) throws -> CircuitTask {
     let group = try group(model)
     return try CircuitTask(
       model: model, group: group, metric: metric, baseline: choice(model, group),
-      settings: rules.settings(cleaning: .mlp),
-      scored: scorePrompts, threads: threads)
+      settings: rules.settings(cleaning: .mlp, common),
+      scored: scorePrompts, threads: common.workers)
   }
 }
 
@@ -119,20 +150,44 @@ struct TextOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Token numbers instead of a text, with commas between.", valueName: "ids"))
   var ids: String?
 
+  @Option(help: ArgumentHelp("A tensor in JSON, for ONNX networks that read one.", valueName: "file"))
+  var input: String?
+
   func validate() throws {
-    if (text == nil) == (ids == nil) { throw ValidationError("give either --text or --ids") }
+    if [text, ids, input].count(where: { $0 != nil }) != 1 {
+      throw ValidationError("give one of --text, --ids and --input")
+    }
   }
 
   func encoding(_ folder: ModelFolder) throws -> Encoding {
-    if let text { return try folder.encode(text) }
-    let numbers = try (ids ?? "").split(whereSeparator: { ",; ".contains($0) }).map { part -> Int in
-      guard let number = Int(part) else { throw ValidationError("--ids: \(part) is no number") }
-      return number
-    }
-    return try folder.describe(numbers)
+    try Support.encoding(text, ids, input, folder)
   }
 }
 
+enum Support {
+  /// What a model reads: a text, token numbers, or a file with a tensor.
+  static func encoding(_ text: String?, _ ids: String?, _ input: String?, _ folder: ModelFolder) throws
+    -> Encoding
+  {
+    if let input {
+      return try folder.encode(
+        values: PromptGroup.tensor(contentsOf: input), FileError(file: input, reason: ""))
+    }
+    if let text { return try folder.encode(text) }
+    return try parseIds(ids ?? "", folder)
+  }
+}
+
+/// Reads token numbers.
+func parseIds(_ text: String, _ folder: ModelFolder) throws -> Encoding {
+  let numbers = try text.split(whereSeparator: { ",; ".contains($0) }).map { part -> Int in
+    guard let number = Int(part) else { throw ValidationError("--ids: \(part) is no number") }
+    return number
+  }
+  return try folder.describe(numbers)
+}
+
+extension DecompositionSettings.Precision: ExpressibleByArgument {}
 extension DecompositionSettings.BiasRule: ExpressibleByArgument {}
 extension DecompositionSettings.AttentionMode: ExpressibleByArgument {}
 extension DecompositionSettings.SignCleaning: ExpressibleByArgument {}

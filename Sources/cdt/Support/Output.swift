@@ -40,6 +40,19 @@ enum Output {
     }
   }
 
+  /// Finds out before a long run that its result cannot be saved.
+  static func checkWritable(_ path: String?) throws {
+    guard let path else { return }
+    let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
+    let isFolder =
+      (try? FileManager.default.attributesOfItem(atPath: path)[.type] as? FileAttributeType) == .typeDirectory
+    if isFolder { throw FileError(file: path, reason: "cannot be written: it is a folder") }
+    guard access(path, F_OK) == 0 ? access(path, W_OK) == 0 : access(folder, W_OK) == 0 else {
+      let reason = access(folder, F_OK) == 0 ? "permission denied" : "there is no folder \(folder)"
+      throw FileError(file: path, reason: "cannot be written: \(reason)")
+    }
+  }
+
   /// Writes a file and says so.
   static func write(_ text: String, to path: String, quiet: Bool) throws {
     try TextFile.write(text, to: path)
