@@ -336,11 +336,10 @@ struct BoundEngine: Domain, Sendable {
 
   /// Backward bounds of some elements of a node, `[B, rows]`, in blocks of rows that threads share.
   func backward(_ id: NodeID, rows: [Int]) throws -> Interval {
-    let starts = Array(stride(from: 0, to: rows.count, by: Self.blockSize))
-    let blocks = try parallelMap(starts.count, threads: options.threads) {
+    let blocks = RowBlocks(rows, of: graph[id], size: Self.blockSize).blocks
+    let results = try parallelMap(blocks.count, threads: options.threads) {
       index -> (lower: [Double], upper: [Double]) in
-      let start = starts[index]
-      let block = Array(rows[start..<min(start + Self.blockSize, rows.count)])
+      let block = blocks[index].map { rows[$0] }
       var rule = crownRule(rows: block.count * region.batch)
       try graph.pullBack([(id, .units(block))], rule: &rule)
       return rule.bounds
@@ -348,12 +347,11 @@ struct BoundEngine: Domain, Sendable {
     let batch = region.batch
     var lower = Tensor<Double>.zeros([batch, rows.count])
     var upper = lower
-    for (start, block) in zip(starts, blocks) {
-      let each = block.lower.count / batch
+    for (places, result) in zip(blocks, results) {
       for b in 0..<batch {
-        for r in 0..<each {
-          lower[flat: b * rows.count + start + r] = block.lower[b * each + r]
-          upper[flat: b * rows.count + start + r] = block.upper[b * each + r]
+        for (r, place) in places.enumerated() {
+          lower[flat: b * rows.count + place] = result.lower[b * places.count + r]
+          upper[flat: b * rows.count + place] = result.upper[b * places.count + r]
         }
       }
     }

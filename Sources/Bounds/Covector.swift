@@ -1,3 +1,4 @@
+import Operators
 import Tensors
 
 /// Rows of linear forms of one node's value: a lower and an upper form per row.
@@ -12,6 +13,9 @@ struct Covector {
     /// Both forms, `[R] + node shape`.
     case same(Tensor<Double>)
     case pair(lower: Tensor<Double>, upper: Tensor<Double>)
+    /// Forms that vanish outside a box of the node's grid, `[R, 1, C] + extent`; without an upper form both are the
+    /// same.
+    case window(GridWindow, lower: Tensor<Double>, upper: Tensor<Double>?)
   }
 
   var form: Form
@@ -22,11 +26,25 @@ struct Covector {
     Covector(form: .pair(lower: lower, upper: upper))
   }
 
+  /// Forms on a box of a node's grid; whole rows where the box is most of it.
+  static func window(
+    _ window: GridWindow, _ lower: Tensor<Double>, _ upper: Tensor<Double>?, of shape: Shape
+  ) -> Covector {
+    let boxed = Covector(form: .window(window, lower: lower, upper: upper))
+    guard let whole = GridWindow(whole: shape), 4 * window.count > 3 * whole.count else { return boxed }
+    let dense = boxed.dense(shape, batch: 1)
+    return dense.upper.map { .pair(dense.lower, $0) } ?? .same(dense.lower)
+  }
+
   /// The two forms as dense rows.
   func dense(_ shape: Shape, batch: Int) -> (lower: Tensor<Double>, upper: Tensor<Double>?) {
     switch form {
     case .same(let rows): return (rows, nil)
     case .pair(let lower, let upper): return (lower, upper)
+    case .window(let window, let lower, let upper):
+      // Only nodes whose shape is a grid get such forms.
+      guard let whole = GridWindow(whole: shape) else { return (lower, upper) }
+      return (window.embed(lower, into: whole), upper.map { window.embed($0, into: whole) })
     case .units(let units):
       let n = shape.count
       var rows = Tensor<Double>.zeros([batch * units.count] + shape)

@@ -181,23 +181,12 @@ struct VerificationRun {
 
   static let unknownOperators = "the network has operators that branch and bound does not know"
 
-  /// Bounds at the root, a longer attack, then branch and bound over the phases of ReLUs, clause by clause.
+  /// Bounds of one case, a longer attack, halves of its region where one input decides, then branch and bound over the
+  /// phases of ReLUs, clause by clause.
   private mutating func splitNeurons(_ index: Int) throws -> SearchOutcome {
-    let part = problem.cases[index]
-    let (context, intervals) = try context(part.lower, part.upper)
-    var lower = problem.intervalLowerBounds(intervals)
-    guard let condition = reduced(part.condition, lower) else {
-      method = "CROWN"
-      return .refuted
-    }
-    if let context {
-      try raise(&lower, condition.rows.sorted(), context, index)
-    }
-    if context == nil || context?.activations.contains(where: { !$0.isRelu }) == true {
-      try optimise(&lower, condition.rows.sorted(), index)
-    }
-    guard let open = reduced(condition, lower) else {
-      if method.isEmpty { method = "alpha-CROWN" }
+    let root = try bound(index)
+    guard root.open != nil else {
+      method = root.method
       return .refuted
     }
     if let stop = control.stop { return .stopped(stop) }
@@ -206,14 +195,106 @@ struct VerificationRun {
       method = "projected gradient attack"
       return .witness(witness)
     }
+    return try splitRegion(index, root) ?? searchNeurons(index, root)
+  }
+
+  /// What is known of a case before any search.
+  struct CaseBounds {
+    var context: SplitContext?
+    /// Lower bounds of all rows.
+    var lower: [Double]
+    /// What is left of the condition; nil if it is refuted.
+    var open: RowFormula?
+    var method = "CROWN"
+    /// How near the condition is to being refuted: refuted above 0.
+    var margin = Double.infinity
+    /// Seconds that the bounds took.
+    var seconds = 0.0
+    /// The input that most of the critical row's spread comes from, and its share.
+    var dominantInput: (index: Int, share: Double)?
+  }
+
+  private func bound(_ index: Int) throws -> CaseBounds {
+    let start = control.elapsed
+    let part = problem.cases[index]
+    let (context, intervals) = try context(part.lower, part.upper)
+    var result = CaseBounds(context: context, lower: problem.intervalLowerBounds(intervals))
+    guard let condition = reduced(part.condition, result.lower) else { return result }
+    var spread: [Int: [Double]] = [:]
+    if let context { spread = try raise(&result.lower, condition.rows.sorted(), context, index) }
+    if context == nil || context?.activations.contains(where: { !$0.isRelu }) == true {
+      try optimise(&result.lower, condition.rows.sorted(), index)
+    }
+    result.method = "alpha-CROWN"
+    result.open = reduced(condition, result.lower)
+    result.seconds = control.elapsed - start
+    if let open = result.open {
+      let critical = result.lower.withUnsafeBufferPointer { buffer -> (row: Int?, margin: Double) in
+        guard let base = buffer.baseAddress else { return (nil, -.infinity) }
+        return (open.criticalRow(base), open.violation(base))
+      }
+      result.margin = critical.margin
+      if let widths = critical.row.flatMap({ spread[$0] }), let largest = widths.max(), largest > 0 {
+        result.dominantInput = (widths.firstIndex(of: largest) ?? 0, largest / widths.reduce(0, +))
+      }
+    }
+    return result
+  }
+
+  /// The least share of the critical row's spread that makes an input worth halving, and the least part of the gap
+  /// that two halves must close.
+  private static let dominantShare = 0.2
+  private static let leastProgress = 0.25
+
+  /// Halves the region of a case as long as one input dominates and halves are much better: all bounds are computed
+  /// anew there, which phases of single neurons cannot give. nil if that does not pay.
+  private mutating func splitRegion(_ index: Int, _ root: CaseBounds) throws -> SearchOutcome? {
+    guard let input = root.dominantInput, input.share >= Self.dominantShare,
+      control.remaining > 2 * root.seconds
+    else { return nil }
+    let part = problem.cases[index]
+    let middle = 0.5 * part.lower[input.index] + 0.5 * part.upper[input.index]
+    guard part.lower[input.index] < middle, middle < part.upper[input.index] else { return nil }
+    var halves = [part, part]
+    halves[0].upper[input.index] = middle
+    halves[1].lower[input.index] = middle
+    var open: [(run: VerificationRun, bounds: CaseBounds)] = []
+    for half in halves {
+      if let stop = control.stop { return .stopped(stop) }
+      var problem = problem
+      problem.cases[index] = half
+      let run = VerificationRun(problem: problem, control: control)
+      let bounds = try run.bound(index)
+      statistics.subproblems += 1
+      if bounds.open == nil {
+        statistics.refuted += 1
+      } else {
+        guard bounds.margin >= (1 - Self.leastProgress) * root.margin else { return nil }
+        open.append((run, bounds))
+      }
+    }
+    method = "branch and bound over the region"
+    for (run, bounds) in open {
+      var run = run
+      let outcome = try run.splitRegion(index, bounds) ?? run.searchNeurons(index, bounds)
+      statistics.add(run.statistics)
+      if !run.method.isEmpty { method = run.method }
+      guard case .refuted = outcome else { return outcome }
+    }
+    return .refuted
+  }
+
+  /// Branch and bound over the phases of ReLUs.
+  private mutating func searchNeurons(_ index: Int, _ root: CaseBounds) throws -> SearchOutcome {
     if let stop = control.stop { return .stopped(stop) }
-    guard let context else { return .exhausted(Self.unknownOperators) }
+    guard let context = root.context, let open = root.open else { return .exhausted(Self.unknownOperators) }
     method = "neuron branch and bound"
     guard var clauses = open.clauses(limit: 10_000) else {
       return .exhausted("the condition has too many disjuncts")
     }
     // The nearest to being refuted first.
-    let strength = { (clause: [(row: Int, strict: Bool)]) in clause.map { lower[$0.row] }.max() ?? -.infinity
+    let strength = { (clause: [(row: Int, strict: Bool)]) in
+      clause.map { root.lower[$0.row] }.max() ?? -.infinity
     }
     clauses.sort { strength($0) > strength($1) }
     for clause in clauses {
@@ -231,8 +312,11 @@ struct VerificationRun {
     lower.withUnsafeBufferPointer { buffer in buffer.baseAddress.map { condition.reduced($0) } ?? condition }
   }
 
-  /// Lower bounds of rows by optimised slopes, intermediate bounds fixed.
-  private func raise(_ lower: inout [Double], _ rows: [Int], _ context: SplitContext, _ index: Int) throws {
+  /// Lower bounds of rows by optimised slopes, intermediate bounds fixed. Returns for every row how much of its spread
+  /// comes from each input.
+  private func raise(_ lower: inout [Double], _ rows: [Int], _ context: SplitContext, _ index: Int) throws
+    -> [Int: [Double]]
+  {
     let part = problem.cases[index]
     let (mid, rad) = ReluSplitSearch.midpointRadius(part.lower, part.upper)
     var groups = RowGroups()
@@ -245,7 +329,22 @@ struct VerificationRun {
     try ascent.run(iterations: 40, slopeRate: 0.25, multiplierRate: 0, decay: 0.96) { bounds in
       control.stop != nil || bounds.allSatisfy { $0 > 0 }
     }
-    for (r, row) in rows.enumerated() { lower[row] = max(lower[row], ascent.best?.lower[r] ?? -.infinity) }
+    guard let best = ascent.best else { return [:] }
+    for (r, row) in rows.enumerated() { lower[row] = max(lower[row], best.lower[r]) }
+    // With the chord's slope on both sides, as for boxes: it ranks inputs better than the bounds' own coefficients.
+    var rule = LowerRule(context: context, groups: groups)
+    rule.lines = context.rootLines.map { table in
+      guard var table else { return nil }
+      table.belowSlope = table.aboveSlope
+      return table
+    }
+    try problem.pullBackRows([rows], rule: &rule)
+    guard let influence = rule.arrivals[context.inputNode] else { return [:] }
+    var spread: [Int: [Double]] = [:]
+    for (r, row) in rows.enumerated() {
+      spread[row] = rad.indices.map { abs(influence[flat: r * rad.count + $0]) * rad[$0] }
+    }
+    return spread
   }
 
   /// Lower bounds of rows by the general method with all slopes optimised, where rows are forms of one output.

@@ -27,6 +27,10 @@ public protocol Real: BinaryFloatingPoint, Sendable {
   static func addRuns(
     rows: Int, nin: Int, nout: Int, _ runs: UnsafeBufferPointer<ck_run>, _ y: UnsafePointer<Self>,
     into x: UnsafeMutablePointer<Self>)
+  /// x[r, c, index[t, p]] += y[c, t, r, p] where the index is not negative.
+  static func fold(
+    rows: Int, channels: Int, taps: Int, positions: Int, nin: Int, index: UnsafePointer<Int32>,
+    _ y: UnsafePointer<Self>, into x: UnsafeMutablePointer<Self>)
   static func sparse(
     rows: Int, nin: Int, nout: Int, start: UnsafePointer<Int32>, column: UnsafePointer<Int32>,
     value: UnsafePointer<Self>, _ x: UnsafePointer<Self>, into y: UnsafeMutablePointer<Self>)
@@ -79,6 +83,12 @@ extension Float: Real {
     rows: Int, nin: Int, nout: Int, _ runs: UnsafeBufferPointer<ck_run>, _ y: UnsafePointer<Float>,
     into x: UnsafeMutablePointer<Float>
   ) { ck_add_runs_f(Int64(rows), Int64(nin), Int64(nout), Int64(runs.count), runs.baseAddress, y, x) }
+  public static func fold(
+    rows: Int, channels: Int, taps: Int, positions: Int, nin: Int, index: UnsafePointer<Int32>,
+    _ y: UnsafePointer<Float>, into x: UnsafeMutablePointer<Float>
+  ) {
+    ck_fold_f(Int64(rows), Int64(channels), Int64(taps), Int64(positions), Int64(nin), index, y, x)
+  }
   public static func sparse(
     rows: Int, nin: Int, nout: Int, start: UnsafePointer<Int32>, column: UnsafePointer<Int32>,
     value: UnsafePointer<Float>, _ x: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>
@@ -126,6 +136,12 @@ extension Double: Real {
     rows: Int, nin: Int, nout: Int, _ runs: UnsafeBufferPointer<ck_run>, _ y: UnsafePointer<Double>,
     into x: UnsafeMutablePointer<Double>
   ) { ck_add_runs_d(Int64(rows), Int64(nin), Int64(nout), Int64(runs.count), runs.baseAddress, y, x) }
+  public static func fold(
+    rows: Int, channels: Int, taps: Int, positions: Int, nin: Int, index: UnsafePointer<Int32>,
+    _ y: UnsafePointer<Double>, into x: UnsafeMutablePointer<Double>
+  ) {
+    ck_fold_d(Int64(rows), Int64(channels), Int64(taps), Int64(positions), Int64(nin), index, y, x)
+  }
   public static func sparse(
     rows: Int, nin: Int, nout: Int, start: UnsafePointer<Int32>, column: UnsafePointer<Int32>,
     value: UnsafePointer<Double>, _ x: UnsafePointer<Double>, into y: UnsafeMutablePointer<Double>

@@ -19,16 +19,15 @@ public struct Tensor<Scalar: Real>: Sendable, Equatable {
     self.elements = elements
   }
 
+  // Inlined so that the loop is one over numbers: through the generic entry every element is copied by a call.
+  @inlinable
   public init(repeating value: Scalar, _ shape: Shape) {
-    self.shape = shape
-    elements = [Scalar](repeating: value, count: shape.count)
+    let count = shape.count
+    self.init(writing: shape) { $0.initialize(repeating: value, count: count) }
   }
 
-  /// All zeros; filled in the caller's own code, where the element type is known.
   @inlinable
-  public static func zeros(_ shape: Shape) -> Tensor {
-    Tensor(writing: shape) { $0.initialize(repeating: 0, count: shape.count) }
-  }
+  public static func zeros(_ shape: Shape) -> Tensor { Tensor(repeating: 0, shape) }
 
   public init(scalar: Scalar) { self.init(unchecked: [], [scalar]) }
 

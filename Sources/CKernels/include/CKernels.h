@@ -34,6 +34,10 @@ typedef struct {
                         const T *x, T *y);                                                                   \
   void ck_add_runs_##S(int64_t rows, int64_t nin, int64_t nout, int64_t nruns, const ck_run *runs,           \
                        const T *y, T *x);                                                                    \
+  /* x[r, c, index[t, p]] += y[c, t, r, p] where the index is not negative: windows of several samples, held  \
+     side by side for one matrix product, are added to the samples they overlap in */                        \
+  void ck_fold_##S(int64_t rows, int64_t channels, int64_t taps, int64_t positions, int64_t nin,             \
+                   const int32_t *index, const T *y, T *x);                                                  \
   /* y[r, o] = sum over entries e of row o of value[e] x[r, column[e]] (CSR) */                              \
   void ck_csr_##S(int64_t rows, int64_t nin, int64_t nout, const int32_t *start, const int32_t *column,      \
                   const T *value, const T *x, T *y);                                                         \

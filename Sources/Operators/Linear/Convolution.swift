@@ -143,10 +143,16 @@ public struct Convolution: WeightedMap {
     let samples = y.batch * geometry.examples
     let groups = geometry.groups
     var result = Tensor<T>.zeros([y.batch] + inputShape)
+    if samples > 1 && !isPointwise && groups == 1 && positionsOut < Self.sharedPositions {
+      result.withMutablePointer { x in
+        y.withPointer { y0 in w.withPointer { w0 in transposeTogether(samples, y0, w0, into: x) } }
+      }
+      return result
+    }
     result.withMutablePointer { x in
       y.withPointer { y0 in
         w.withPointer { w0 in
-          withScratch(isPointwise ? 0 : windows * positionsOut, of: T.self) { column in
+          withMemory(isPointwise ? 0 : windows * positionsOut, of: T.self) { column in
             for s in 0..<samples {
               for g in 0..<groups {
                 let target = x + (s * groups + g) * channelsIn * positionsIn
@@ -163,6 +169,41 @@ public struct Convolution: WeightedMap {
       }
     }
     return result
+  }
+
+  /// Below this number of positions samples share a matrix product: alone they would be too small for a good one.
+  private static var sharedPositions: Int { 128 }
+
+  /// The transposed convolution of one group, several samples at a time.
+  private func transposeTogether<T: Real>(
+    _ samples: Int, _ y: UnsafePointer<T>, _ w: UnsafePointer<T>, into x: UnsafeMutablePointer<T>
+  ) {
+    let (windows, positionsIn, positionsOut, channelsIn, channelsOut) = sizes
+    let each = min(samples, max(2, 2 * Self.sharedPositions / max(positionsOut, 1)))
+    let taps = windows / max(channelsIn, 1)
+    withMemory(channelsOut * each * positionsOut, of: T.self) { packed in
+      withMemory(windows * each * positionsOut, of: T.self) { column in
+        for first in stride(from: 0, to: samples, by: each) {
+          let count = min(each, samples - first)
+          for s in 0..<count {
+            for c in 0..<channelsOut {
+              (packed + (c * count + s) * positionsOut).update(
+                from: y + ((first + s) * channelsOut + c) * positionsOut, count: positionsOut)
+            }
+          }
+          let n = count * positionsOut
+          T.gemm(
+            transposeA: true, transposeB: false, m: windows, n: n, k: channelsOut, alpha: 1, w, lda: windows,
+            UnsafePointer(packed), ldb: n, beta: 0, column, ldc: n)
+          table.index.withUnsafeBufferPointer { index in
+            guard let index = index.baseAddress else { return }
+            T.fold(
+              rows: count, channels: channelsIn, taps: taps, positions: positionsOut, nin: positionsIn,
+              index: index, UnsafePointer(column), into: x + first * channelsIn * positionsIn)
+          }
+        }
+      }
+    }
   }
 
   public func row(_ output: Int) -> [SparseEntry] {
@@ -248,6 +289,13 @@ public struct TransposedConvolution: WeightedMap {
   public func weightGradients(input x: Tensor<Double>, covector y: Tensor<Double>) -> [WeightGradient] {
     convolution.weightGradients(input: y, covector: x)
   }
+}
+
+/// Memory for the duration of a call, of any content.
+func withMemory<T: Real>(_ count: Int, of type: T.Type, _ body: (UnsafeMutablePointer<T>) -> Void) {
+  let memory = UnsafeMutablePointer<T>.allocate(capacity: max(count, 1))
+  defer { memory.deallocate() }
+  body(memory)
 }
 
 /// Zeroed memory for the duration of a call.

@@ -53,7 +53,7 @@ public struct VerificationProblem: Sendable {
   let inputNode: NodeID
   var inputCount: Int { graph[inputNode].shape.count }
   let rows: [Row]
-  let cases: [Case]
+  var cases: [Case]
   /// By query variable.
   let sources: [Source]
 }
