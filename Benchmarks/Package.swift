@@ -17,6 +17,7 @@ let package = Package(
         .product(name: "Bounds", package: "nnverify"),
         .product(name: "Inputs", package: "nnverify"),
         .product(name: "Reports", package: "nnverify"),
+        .product(name: "Tensors", package: "nnverify"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
   ],

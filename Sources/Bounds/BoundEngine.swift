@@ -234,9 +234,7 @@ struct BoundEngine: Domain, Sendable {
     if tightening == .forward, let forward, let form = forms[id] {
       let own = forward.concretize(form)
       let met = options.isPlain ? own : current.repeatedBatch(own.batch).intersection(own)
-      if !options.isPlain && (met.lower != own.lower || met.upper != own.upper) {
-        intersectionMattered = true
-      }
+      if !options.isPlain && Self.differ(own, met) { intersectionMattered = true }
       intervals[id] = met
       return
     }
@@ -267,6 +265,17 @@ struct BoundEngine: Domain, Sendable {
     if !open.isEmpty { improve(id, open, with: try optimized(id, rows: open), replacing: false) }
   }
 
+  /// What a bound may gain without changing anything that is derived from it, relative to its size: more than rounding.
+  private static let negligible = 1e-9
+
+  private static func differ(_ a: Interval, _ b: Interval) -> Bool {
+    (0..<a.lower.count).contains { j in
+      let (low, high) = (a.lower[flat: j], a.upper[flat: j])
+      let noise = negligible * (max(abs(low), abs(high)) + (high - low))
+      return b.lower[flat: j] - low > noise || high - b.upper[flat: j] > noise
+    }
+  }
+
   /// Takes new bounds `[B, rows]` of some elements of a node.
   private mutating func improve(_ id: NodeID, _ rows: [Int], with bounds: Interval, replacing: Bool) {
     guard let current = intervals[id] else { return }
@@ -285,7 +294,8 @@ struct BoundEngine: Domain, Sendable {
         } else {
           let l = max(low, refined.lower[flat: place])
           let u = min(high, refined.upper[flat: place])
-          if l > low || u < high { intersectionMattered = true }
+          let noise = Self.negligible * (max(abs(low), abs(high)) + (high - low))
+          if l - low > noise || high - u > noise { intersectionMattered = true }
           // Two sound bounds of a value meet; if rounding of an empty region says otherwise, keep the first.
           if l <= u {
             refined.lower[flat: place] = l
@@ -359,7 +369,7 @@ struct BoundEngine: Domain, Sendable {
   }
 
   /// Rows of one backward walk: enough for efficient matrix products, few enough to bound memory.
-  static let blockSize = 256
+  static let blockSize = 128
 
   func crownRule(rows: Int, ends: [Bool] = [], keepsCoefficients: Bool = false, recording: Bool = false)
     -> CrownRule

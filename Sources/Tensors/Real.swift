@@ -27,6 +27,11 @@ public protocol Real: BinaryFloatingPoint, Sendable {
   static func addRuns(
     rows: Int, nin: Int, nout: Int, _ runs: UnsafeBufferPointer<ck_run>, _ y: UnsafePointer<Self>,
     into x: UnsafeMutablePointer<Self>)
+  /// Marks the columns that hold anything but 0 in some row; returns their number, which may stop short of all rows only
+  /// when all columns are marked.
+  static func usedColumns(
+    rows: Int, _ n: Int, _ x: UnsafePointer<Self>, into used: UnsafeMutablePointer<UInt8>
+  ) -> Int
   /// x[r, c, index[t, p]] += y[c, t, r, p] where the index is not negative.
   static func fold(
     rows: Int, channels: Int, taps: Int, positions: Int, nin: Int, index: UnsafePointer<Int32>,
@@ -83,6 +88,9 @@ extension Float: Real {
     rows: Int, nin: Int, nout: Int, _ runs: UnsafeBufferPointer<ck_run>, _ y: UnsafePointer<Float>,
     into x: UnsafeMutablePointer<Float>
   ) { ck_add_runs_f(Int64(rows), Int64(nin), Int64(nout), Int64(runs.count), runs.baseAddress, y, x) }
+  public static func usedColumns(
+    rows: Int, _ n: Int, _ x: UnsafePointer<Float>, into used: UnsafeMutablePointer<UInt8>
+  ) -> Int { Int(ck_used_columns_f(Int64(rows), Int64(n), x, used)) }
   public static func fold(
     rows: Int, channels: Int, taps: Int, positions: Int, nin: Int, index: UnsafePointer<Int32>,
     _ y: UnsafePointer<Float>, into x: UnsafeMutablePointer<Float>
@@ -136,6 +144,9 @@ extension Double: Real {
     rows: Int, nin: Int, nout: Int, _ runs: UnsafeBufferPointer<ck_run>, _ y: UnsafePointer<Double>,
     into x: UnsafeMutablePointer<Double>
   ) { ck_add_runs_d(Int64(rows), Int64(nin), Int64(nout), Int64(runs.count), runs.baseAddress, y, x) }
+  public static func usedColumns(
+    rows: Int, _ n: Int, _ x: UnsafePointer<Double>, into used: UnsafeMutablePointer<UInt8>
+  ) -> Int { Int(ck_used_columns_d(Int64(rows), Int64(n), x, used)) }
   public static func fold(
     rows: Int, channels: Int, taps: Int, positions: Int, nin: Int, index: UnsafePointer<Int32>,
     _ y: UnsafePointer<Double>, into x: UnsafeMutablePointer<Double>

@@ -38,6 +38,8 @@ typedef struct {
      side by side for one matrix product, are added to the samples they overlap in */                        \
   void ck_fold_##S(int64_t rows, int64_t channels, int64_t taps, int64_t positions, int64_t nin,             \
                    const int32_t *index, const T *y, T *x);                                                  \
+  /* used[j] |= x[r, j] != 0 for all rows; stops when all n are used. Returns the number of columns used */      \
+  int64_t ck_used_columns_##S(int64_t rows, int64_t n, const T *x, uint8_t *used);                           \
   /* y[r, o] = sum over entries e of row o of value[e] x[r, column[e]] (CSR) */                              \
   void ck_csr_##S(int64_t rows, int64_t nin, int64_t nout, const int32_t *start, const int32_t *column,      \
                   const T *value, const T *x, T *y);                                                         \

@@ -50,12 +50,52 @@ public struct Dense: WeightedMap {
     return Tensor(writing: [y.batch] + inputShape) { x in
       y.withPointer { y0 in
         w.withPointer { w0 in
+          if rows >= Self.sparseRows && adjointOfUsedColumns(rows, y0, w0, into: x) { return }
           T.gemm(
             transposeA: false, transposeB: !isTransposed, m: rows, n: k, k: n, alpha: 1, y0, lda: n, w0,
             ldb: isTransposed ? k : n, beta: 0, x, ldc: k)
         }
       }
     }
+  }
+
+  /// From this number of rows on it pays to look for columns of zeros.
+  private static var sparseRows: Int { 16 }
+
+  /// The adjoint over those outputs only that some row has a coefficient on: linear bounds have none on neurons that are
+  /// known to be inactive. Returns false, with nothing done, where nearly all are used.
+  private func adjointOfUsedColumns<T: Real>(
+    _ rows: Int, _ y: UnsafePointer<T>, _ w: UnsafePointer<T>, into x: UnsafeMutablePointer<T>
+  ) -> Bool {
+    var mask = [UInt8](repeating: 0, count: n)
+    let used = mask.withUnsafeMutableBufferPointer { mask in
+      mask.baseAddress.map { T.usedColumns(rows: rows, n, y, into: $0) } ?? 0
+    }
+    guard 4 * used < 3 * n else { return false }
+    guard used > 0 else {
+      x.update(repeating: 0, count: rows * k)
+      return true
+    }
+    let columns = mask.indices.filter { mask[$0] != 0 }
+    withMemory(rows * used, of: T.self) { a in
+      withMemory(used * k, of: T.self) { b in
+        for r in 0..<rows {
+          let (from, to) = (y + r * n, a + r * used)
+          for (i, column) in columns.enumerated() { to[i] = from[column] }
+        }
+        for (i, column) in columns.enumerated() {
+          if isTransposed {
+            (b + i * k).update(from: w + column * k, count: k)
+          } else {
+            for j in 0..<k { b[i * k + j] = w[j * n + column] }
+          }
+        }
+        T.gemm(
+          transposeA: false, transposeB: false, m: rows, n: k, k: used, alpha: 1, UnsafePointer(a), lda: used,
+          UnsafePointer(b), ldb: k, beta: 0, x, ldc: k)
+      }
+    }
+    return true
   }
 
   public func row(_ output: Int) -> [SparseEntry] {
