@@ -83,7 +83,8 @@ let package = Package(
     .executableTarget(
       name: "cdt",
       dependencies: [
-        "CommandSupport", "Circuits", "FileFormats", "Importers", "IR", "Language", "Reports", "Tensors",
+        "CKernels", "CommandSupport", "Circuits", "FileFormats", "Importers", "IR", "Language", "Reports",
+        "Tensors",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
@@ -112,7 +113,8 @@ let package = Package(
     .testTarget(
       name: "CircuitsTests",
       dependencies: [
-        "Circuits", "FileFormats", "Importers", "IR", "Language", "Operators", "Tensors", "TestSupport",
+        "CKernels", "Circuits", "FileFormats", "Importers", "IR", "Language", "Operators", "Tensors",
+        "TestSupport",
       ],
       exclude: ["make_tiny_transformers.py"], resources: [.copy("Fixtures")]),
     .testTarget(name: "CdtTests", dependencies: ["cdt", "FileFormats", "TestSupport"]),

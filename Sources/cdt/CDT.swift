@@ -1,4 +1,5 @@
 import ArgumentParser
+import CKernels
 import CommandSupport
 
 /// The command `cdt`: contextual decomposition and circuit discovery in transformers.
@@ -20,5 +21,9 @@ struct CDT: ParsableCommand {
 
 @main
 enum Main {
-  static func main() { CommandRunner.main(CDT.self) }
+  static func main() {
+    // Sweeps allocate the same tensors over and over; given back to the system they cost a page fault each time.
+    ck_keep_freed_memory()
+    CommandRunner.main(CDT.self)
+  }
 }

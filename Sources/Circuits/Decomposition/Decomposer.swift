@@ -145,12 +145,12 @@ public struct Decomposer: Sendable {
     return .concatenatingBatches(parts)
   }
 
-  /// The reference implementation starts the sources of a causal model from what the first source's own run left as
-  /// activations; the reference rule loses a little bias on the way, so this shows in the seventh digit.
+  /// The reference implementation starts single nodes of a causal model from what the first node's own run left as
+  /// activations, heads at all positions from the embeddings; the reference rule loses a little bias on the way, so this shows in the seventh digit.
   private func referencePrefix(_ sources: [Source], _ graph: Graph) throws -> [Tensor<Double>?]? {
-    guard settings.biasRule == .reference, transformer.skipsEarlierPositions, sources.count > 1 else {
-      return nil
-    }
+    guard settings.biasRule == .reference, transformer.skipsEarlierPositions, sources.count > 1,
+      sources.allSatisfy({ $0.isSingleNode })
+    else { return nil }
     var domain = PairDomain(plain: plain, settings: settings, baseline: baseline, sources: [sources[0]])
     let input = domain.input()
     let trace = try graph.interpret([input], in: &domain, keepingAll: true)
@@ -178,11 +178,7 @@ public struct Decomposer: Sendable {
       while start < members.count {
         var end = start
         let layer = sources[members[start]].firstLayer
-        while end < members.count, end - start < fit,
-          sources[members[end]].firstLayer == layer || transformer.positions * configuration.width < 4096
-        {
-          end += 1
-        }
+        while end < members.count, end - start < fit, sources[members[end]].firstLayer == layer { end += 1 }
         result.append(Array(members[start..<end]))
         start = end
       }

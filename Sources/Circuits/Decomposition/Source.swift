@@ -17,6 +17,11 @@ public enum Source: Sendable, Hashable {
     }
   }
 
+  var isSingleNode: Bool {
+    if case .nodes(let nodes) = self { return nodes.count == 1 }
+    return false
+  }
+
   /// The first layer whose values change.
   var firstLayer: Int {
     switch self {
