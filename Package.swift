@@ -127,7 +127,9 @@ let package = Package(
     .testTarget(name: "NnverifyTests", dependencies: ["nnverify", "FileFormats", "TestSupport"]),
     .testTarget(
       name: "SMTTests",
-      dependencies: ["SMT", "Operators", "Domains", "IR", "Tensors", "Rigor", "FileFormats"]),
+      dependencies: [
+        "SMT", "nnverify", "Operators", "Domains", "IR", "Tensors", "Rigor", "FileFormats", "TestSupport",
+      ]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -7,9 +7,11 @@ public enum FeatureHeuristic: String, Sendable, CaseIterable {
 }
 
 /// Chooses the coordinates of features.
-enum FeatureSelection {
+package enum FeatureSelection {
   /// The `count` best coordinates of a layer that are not used yet, best first; ties go to the lower index.
-  static func pick(_ scores: [Double], count: Int, excluding used: Set<Int>, among allowed: Set<Int>? = nil)
+  package static func pick(
+    _ scores: [Double], count: Int, excluding used: Set<Int>, among allowed: Set<Int>? = nil
+  )
     -> [Int]
   {
     let candidates = scores.indices.filter { !used.contains($0) && (allowed?.contains($0) ?? true) }
@@ -18,13 +20,13 @@ enum FeatureSelection {
   }
 
   /// `|a - mean(a)|` of every coordinate.
-  static func activation(_ values: [Double]) -> [Double] {
+  package static func activation(_ values: [Double]) -> [Double] {
     let mean = values.reduce(0, +) / Double(max(1, values.count))
     return values.map { abs($0 - mean) }
   }
 
   /// The backward recursion `score = max over users of |weight| * score`, from the outputs to the inputs of a network.
-  static func derivative(_ network: PiecewiseLinearNetwork, at x: [Double]) -> [Double] {
+  package static func derivative(_ network: PiecewiseLinearNetwork, at x: [Double]) -> [Double] {
     let values = network.evaluate(x)
     var score = [Double](repeating: 0, count: network.variableCount)
     for v in network.outputs { score[v] = 1 }

@@ -42,11 +42,13 @@ struct InverseMap {
 
   /// An input of the region whose layer takes the given values, up to the tolerance.
   func preimage(of targets: [Int: Rational], tolerance: Rational) throws -> Answer {
-    if isExact { return exactly(targets, tolerance) }
+    if isExact { return try exactly(targets, tolerance) }
     return try layerByLayer(targets)
   }
 
-  private func exactly(_ targets: [Int: Rational], _ tolerance: Rational) -> Answer {
+  private func exactly(_ targets: [Int: Rational], _ tolerance: Rational) throws -> Answer {
+    // Bounds and linear programs refute most targets, and find inputs where there is room, long before Z3 does.
+    if let answer = try bySearch(targets, tolerance) { return answer }
     let wanted = targets.sorted { $0.key < $1.key }.map {
       (variable: prefix.outputs[$0.key], value: $0.value)
     }
@@ -55,6 +57,28 @@ struct InverseMap {
     case .unsatisfiable: return .unreachable
     case .unknown: return .unknown
     case .satisfiable: return answer.point.map { .found($0) } ?? .unknown
+    }
+  }
+
+  /// The answer of branch and bound, nil where it has none: the targets as a clause that the region must not satisfy.
+  private func bySearch(_ targets: [Int: Rational], _ tolerance: Rational) throws -> Answer? {
+    var clause: [OutputConstraint] = []
+    for (output, value) in targets.sorted(by: { $0.key < $1.key }) {
+      clause.append(
+        OutputConstraint(terms: [.init(output: output, coefficient: 1)], rhs: value + tolerance))
+      clause.append(
+        OutputConstraint(terms: [.init(output: output, coefficient: -1)], rhs: tolerance - value))
+    }
+    var options = SolverOptions()
+    options.method = .bab
+    options.nodeLimit = 60
+    options.deadline = deadline
+    let query = SafetyQuery(lower: region.lower, upper: region.upper, violation: [clause])
+    let result = try SafetySolver(prefix, query, options: options).solve()
+    switch result.verdict {
+    case .holds: return .unreachable
+    case .violated: return result.witness.map { .found($0.point) }
+    case .unknown: return nil
     }
   }
 

@@ -17,7 +17,7 @@ final class LayerwiseSearch {
   let original: [Rational]
   let label: Int
   let clampsToDomain: Bool
-  private var result: LayerwiseResult
+  var result: LayerwiseResult
 
   init(
     _ loaded: RegionSession.Loaded, original: [Rational], label: Int, clampsToDomain: Bool, layer: Int,
@@ -38,38 +38,33 @@ final class LayerwiseSearch {
     result.original = original
   }
 
-  private var isLate: Bool { options.deadline.map { Date() >= $0 } ?? false }
+  var isLate: Bool { options.deadline.map { Date() >= $0 } ?? false }
 
   // MARK: Layer 0
 
   /// Checks the input layer with given coordinates, or with features chosen by the heuristic.
   func runInputLayer(dims: [Int]?, span: Rational, steps: Int) throws -> LayerwiseResult {
     let start = Date()
-    var used = Set<Int>()
-    var queue = [original]
+    var queue = [Path(base: original)]
     let featureCount = dims == nil ? options.features : 1
-    var budget = featureCount
-    if options.paths > 1, featureCount > 1 {
-      // A tree with `paths` successors after each feature.
-      budget = 0
-      var level = 1
-      for _ in 0..<featureCount {
-        budget += level
-        level = min(level * options.paths, 1 << 20)
-      }
-    }
+    var budget = budget(features: featureCount)
     var finished = true
     while !queue.isEmpty && budget > 0 {
       budget -= 1
-      let base = queue.removeFirst()
-      let picked = dims ?? pick(base, &used)
+      var path = queue.removeFirst()
+      let picked = dims ?? pick(path.base, &path.usedInputs)
       if picked.isEmpty { break }
       result.features.append(picked)
-      if result.region == nil { result.region = region(picked, span, steps) }
-      let explored = try explore(base, picked, span, steps)
+      widenRegion(region(around: path.base, picked, span, steps))
+      let explored = try explore(path.base, picked, span, steps)
       if !explored.isComplete { finished = false }
       if result.witness != nil || isLate { break }
-      if budget > 0 { queue += explored.successors }
+      if budget > 0 {
+        for next in explored.successors {
+          path.base = next
+          queue.append(path)
+        }
+      }
     }
     let elapsed = Date().timeIntervalSince(start)
     if elapsed > 0 { result.rate = Double(result.latticePoints) / elapsed }
@@ -88,7 +83,39 @@ final class LayerwiseSearch {
     return result
   }
 
-  private func pick(_ base: [Rational], _ used: inout Set<Int>) -> [Int] {
+  /// A point of the search: the input from which the next feature is manipulated, and the coordinates that were chosen on
+  /// the way to it.
+  struct Path {
+    var base: [Rational]
+    var usedInputs = Set<Int>()
+    var usedInner = Set<Int>()
+  }
+
+  /// How many features are manipulated in all: one after the other, or a tree with `paths` successors of each.
+  func budget(features: Int) -> Int {
+    guard options.paths > 1 else { return features }
+    var total = 0
+    var level = 1
+    for _ in 0..<min(features, 1000) {
+      total = min(total + level, 1 << 30)
+      level = min(level * options.paths, 1 << 20)
+    }
+    return total
+  }
+
+  func widenRegion(_ box: RegionRecord.Box) {
+    guard var known = result.region else {
+      result.region = box
+      return
+    }
+    for i in known.lower.indices {
+      known.lower[i] = min(known.lower[i], box.lower[i])
+      known.upper[i] = max(known.upper[i], box.upper[i])
+    }
+    result.region = known
+  }
+
+  func pick(_ base: [Rational], _ used: inout Set<Int>) -> [Int] {
     let values = base.map(\.nearestDouble)
     let scores: [Double]
     if options.heuristic == .derivative, let network = try? loaded.exact() {
@@ -105,12 +132,12 @@ final class LayerwiseSearch {
     return picked
   }
 
-  /// The box that the lattice of a feature spans around the original input.
-  private func region(_ dims: [Int], _ span: Rational, _ steps: Int) -> RegionRecord.Box {
-    var box = RegionRecord.Box(lower: original, upper: original)
+  /// The box that the lattice of a feature spans around an input.
+  func region(around base: [Rational], _ dims: [Int], _ span: Rational, _ steps: Int) -> RegionRecord.Box {
+    var box = RegionRecord.Box(lower: base, upper: base)
     for p in dims {
-      box.lower[p] = original[p] - span * Rational(steps)
-      box.upper[p] = original[p] + span * Rational(steps)
+      box.lower[p] = base[p] - span * Rational(steps)
+      box.upper[p] = base[p] + span * Rational(steps)
       if clampsToDomain {
         box.lower[p] = max(box.lower[p], 0)
         box.upper[p] = min(box.upper[p], 1)
@@ -138,7 +165,9 @@ final class LayerwiseSearch {
     }
     let chunk = max(1, min(256, (1 << 22) / max(1, loaded.runner.graph.nodes.map(\.shape.count).max() ?? 1)))
     var best: [(margin: Double, vector: [Int16])] = []
-    var nearest: [Int16]?
+    // The nearest misclassified points, in case the very nearest is a tie that float32 does not share.
+    var candidates: [[Int16]] = []
+    let isAtOriginal = base == original
     for start in stride(from: 0, to: vectors.count, by: chunk) {
       if isLate { return (false, []) }
       let group = vectors[start..<min(vectors.count, start + chunk)]
@@ -172,11 +201,15 @@ final class LayerwiseSearch {
           continue
         }
         result.misclassifiedPoints += 1
-        noteNearest(vector, span, kind)
-        if nearest == nil { nearest = vector }
+        if isAtOriginal {
+          noteNearest(vector, span, kind)
+        } else {
+          noteNearest(point(base, dims, vector, exact, steps), kind)
+        }
+        if candidates.count < 32 { candidates.append(vector) }
       }
     }
-    if let nearest { try confirm(point(base, dims, nearest, exact, steps)) }
+    for vector in candidates where try confirm(point(base, dims, vector, exact, steps)) { break }
     let chosen = best.sorted { $0.margin < $1.margin }.prefix(options.paths)
     return (isWhole, chosen.map { point(base, dims, $0.vector, exact, steps) })
   }
@@ -190,13 +223,30 @@ final class LayerwiseSearch {
   }
 
   /// Records the distance of a misclassified point.
-  private func noteNearest(_ vector: [Int16], _ span: Rational, _ kind: Int) {
+  func noteNearest(_ vector: [Int16], _ span: Rational, _ kind: Int) {
     let l1 = span * Rational(Lattice.norm(vector, isL2: false))
     let l2 = span * span * Rational(Lattice.norm(vector, isL2: true))
     if result.nearestL1.map({ l1 < $0 }) ?? true { result.nearestL1 = l1 }
     if result.nearestL2Squared.map({ l2 < $0 }) ?? true {
       result.nearestL2Squared = l2
       result.nearestSteps = vector.map { Int($0) }
+      result.nearestClass = kind
+    }
+  }
+
+  /// Records the distance of a misclassified input that several features lead to.
+  private func noteNearest(_ x: [Rational], _ kind: Int) {
+    var l1 = Rational()
+    var l2 = Rational()
+    for (a, b) in zip(x, original) where a != b {
+      let d = a - b
+      l1 += d.magnitude
+      l2.addProduct(d, d)
+    }
+    if result.nearestL1.map({ l1 < $0 }) ?? true { result.nearestL1 = l1 }
+    if result.nearestL2Squared.map({ l2 < $0 }) ?? true {
+      result.nearestL2Squared = l2
+      result.nearestSteps = nil
       result.nearestClass = kind
     }
   }
@@ -216,7 +266,7 @@ final class LayerwiseSearch {
     return (best, margin64)
   }
 
-  private static func winner(_ outputs: [Double], _ label: Int) -> (kind: Int, margin: Double, size: Double) {
+  static func winner(_ outputs: [Double], _ label: Int) -> (kind: Int, margin: Double, size: Double) {
     var best = 0
     var other = -Double.infinity
     var size = 0.0
@@ -228,212 +278,24 @@ final class LayerwiseSearch {
     return (best, outputs[label] - other, size)
   }
 
-  /// Confirms a misclassified input exactly and in float32 and keeps it as the witness.
-  private func confirm(_ x: [Rational]) throws {
+  /// Confirms a misclassified input exactly and in float32 and keeps it as the witness; one that float32 does not share
+  /// is kept only until a better one is found.
+  ///
+  /// - Returns: Whether the input is misclassified in both.
+  func confirm(_ x: [Rational]) throws -> Bool {
     let exact = try loaded.exact().exactOutputs(at: x)
-    let floats = x.map(\.nearestFloat)
-    let run = try loaded.runner.deployed(floats)
     var best = 0
     for (i, y) in exact.enumerated() where y > exact[best] { best = i }
+    guard best != label else { return false }
+    let floats = x.map(\.nearestFloat)
+    let run = try loaded.runner.deployed(floats)
     var deployed = 0
     for (i, y) in run.enumerated() where y > run[deployed] { deployed = i }
-    guard best != label else { return }
-    result.witness = Witness(point: x, float32: floats, clause: 0, violatesInFloat32: deployed != label)
-    result.witnessClass = best
-  }
-
-  // MARK: Certification
-
-  /// Certifies the cells of the lattice around the original input: first all at once, then one by one.
-  private func certify(_ dims: [Int], _ span: Rational, _ steps: Int) throws {
-    let box = region(dims, span, steps)
-    var cells = 1
-    for _ in dims { cells = min(cells * 2 * steps, 1 << 40) }
-    result.cells = cells
-    let network = try loaded.exact()
-    guard network.neuronCount <= 4000 else {
-      result.certifiedCells = 0
-      result.reason = "the network is too large to certify cells; only the lattice points are claimed"
-      return
+    let agrees = deployed != label
+    if result.witness == nil || agrees {
+      result.witness = Witness(point: x, float32: floats, clause: 0, violatesInFloat32: agrees)
+      result.witnessClass = best
     }
-    let (holds, violation) = try certify(network, box, seconds: 10)
-    if holds {
-      result.certifiedCells = cells
-      result.outcome = .safeRegion
-      return
-    }
-    result.betweenLatticePoints = violation
-    result.certifiedCells = 0
-    guard dims.count <= 3, cells <= 20_000 else { return }
-    // Cell by cell: how much of the region is safe.
-    var corner = dims.map { _ in -steps }
-    var certified = 0
-    var all = true
-    while !isLate {
-      var cell = box
-      for (axis, p) in dims.enumerated() {
-        cell.lower[p] = max(box.lower[p], original[p] + span * Rational(corner[axis]))
-        cell.upper[p] = min(box.upper[p], original[p] + span * Rational(corner[axis] + 1))
-      }
-      // Cells outside the domain are empty.
-      if dims.allSatisfy({ cell.lower[$0] <= cell.upper[$0] }) {
-        if try certify(network, cell, seconds: 1).holds { certified += 1 } else { all = false }
-      }
-      var axis = corner.count - 1
-      while axis >= 0 {
-        corner[axis] += 1
-        if corner[axis] < steps { break }
-        corner[axis] = -steps
-        axis -= 1
-      }
-      if axis < 0 { break }
-    }
-    result.certifiedCells = certified
-    if all && !isLate { result.outcome = .safeRegion }
-  }
-
-  private func certify(
-    _ network: PiecewiseLinearNetwork, _ box: RegionRecord.Box, seconds: Double
-  ) throws -> (holds: Bool, violation: [Rational]?) {
-    let query = SafetyQuery(
-      lower: box.lower, upper: box.upper,
-      violation: SafetyQuery.misclassification(label: label, outputs: network.outputs.count, isMaximum: true))
-    var settings = SolverOptions()
-    let limit = Date().addingTimeInterval(seconds)
-    settings.deadline = min(options.deadline ?? limit, limit)
-    settings.seed = options.seed
-    let answer = try SafetySolver(network, query, options: settings).solve()
-    return (answer.verdict == .holds, answer.witness?.point)
-  }
-
-  // MARK: Inner layers
-
-  /// Checks layer `k`: the lattice over some of its coordinates, the others carried as intervals.
-  func runInnerLayer(_ k: Int, inputDims: [Int]?, layerDims: [Int]?, span: Rational, steps: Int) throws
-    -> LayerwiseResult
-  {
-    let start = Date()
-    let layer = chain.layers[k]
-    let prefix = try PiecewiseLinearNetwork(loaded.graph, to: layer.node)
-    let tail = try PiecewiseLinearNetwork(loaded.graph, to: loaded.target, from: layer.node)
-    var used = Set<Int>()
-    // The region of the input, and everything it can reach at the layer.
-    let region = region(inputDims ?? pick(original, &used), span, steps)
-    result.region = region
-    let relaxation = LinearRelaxation(prefix)
-    guard
-      let reach = relaxation.bounds(
-        lower: region.lower.map(\.roundedDown), upper: region.upper.map(\.roundedUp), splits: [:])
-    else { throw GraphError(node: layer.name, reason: "the region is empty") }
-    let activation = prefix.exactOutputs(at: original)
-    let lower = prefix.outputs.map { reach.lower[$0] }
-    let upper = prefix.outputs.map { reach.upper[$0] }
-    let affected = Set(lower.indices.filter { lower[$0] < upper[$0] })
-    let values = activation.map(\.nearestDouble)
-    let scores =
-      options.heuristic == .derivative
-      ? FeatureSelection.derivative(tail, at: values) : FeatureSelection.activation(values)
-    var usedInner = Set<Int>()
-    var finished = true
-    let features = layerDims == nil ? options.features : 1
-    for _ in 0..<features {
-      var dims =
-        layerDims
-        ?? FeatureSelection.pick(
-          scores, count: options.featureDimensions, excluding: usedInner, among: affected)
-      if dims.isEmpty && layerDims == nil {
-        usedInner = []
-        dims = FeatureSelection.pick(
-          scores, count: options.featureDimensions, excluding: usedInner, among: affected)
-      }
-      guard !dims.isEmpty else { break }
-      for p in dims where p >= layer.size {
-        throw GraphError(node: layer.name, reason: "layer \(k) has no coordinate \(p)")
-      }
-      usedInner.formUnion(dims)
-      result.features.append(dims)
-      // Steps that cover what the region reaches, to either side.
-      var below: [Int] = []
-      var above: [Int] = []
-      for p in dims {
-        let down = ((activation[p] - Rational(lower[p])) / span).ceiling
-        let up = ((Rational(upper[p]) - activation[p]) / span).ceiling
-        below.append(max(0, min(down.int ?? 30_000, 30_000)))
-        above.append(max(0, min(up.int ?? 30_000, 30_000)))
-      }
-      let lattice = Lattice(below: below, above: above)
-      let complete = try exploreInner(
-        k, prefix, activation, dims, lattice, span, region, reach)
-      if !complete { finished = false }
-      if result.witness != nil || isLate { break }
-    }
-    let elapsed = Date().timeIntervalSince(start)
-    if elapsed > 0 { result.rate = Double(result.latticePoints) / elapsed }
-    if result.witness != nil {
-      result.outcome = .unsafe
-      return result
-    }
-    if !finished || isLate || features > 1 {
-      result.outcome = .exhaustedBudget
-      result.reason = "the budget of points, features or time ended"
-    } else if !options.inverseIsExact || result.misclassifiedPoints > result.unreachablePoints {
-      result.outcome = .heuristic
-      result.reason =
-        options.inverseIsExact
-        ? "some lattice points are misclassified, but the inputs that reach their coordinates are not"
-        : "the layer-wise inverse does not prove that points are unreachable"
-    } else {
-      result.outcome = .safeWithRespectToManipulations
-    }
-    if options.certifies, tail.neuronCount <= 4000 {
-      // Every coordinate at once, each over all that the region reaches: this contains the image of the region, so
-      // the claim carries back to the input.
-      let box = RegionRecord.Box(lower: lower.map { Rational($0) }, upper: upper.map { Rational($0) })
-      let (holds, _) = try certify(tail, box, seconds: 10)
-      result.cells = 1
-      result.certifiedCells = holds ? 1 : 0
-      if holds && result.misclassifiedPoints == result.unreachablePoints { result.outcome = .safeRegion }
-    }
-    return result
-  }
-
-  private func exploreInner(
-    _ k: Int, _ prefix: PiecewiseLinearNetwork, _ activation: [Rational], _ dims: [Int], _ lattice: Lattice,
-    _ span: Rational, _ region: RegionRecord.Box, _ reach: NeuronBounds
-  ) throws -> Bool {
-    let layer = chain.layers[k]
-    let runner = GraphRunner(loaded.graph, target: loaded.target, from: layer.node)
-    let limit = min(options.pointLimit, 200_000)
-    let isWhole = lattice.count(limit: limit) != nil
-    let inverse = InverseMap(
-      graph: loaded.graph, chain: chain, layer: k, prefix: prefix, region: region, bounds: reach,
-      isExact: options.inverseIsExact, deadline: options.deadline)
-    let base = activation.map(\.nearestDouble)
-    let tolerance: Rational = layer.origin == "Relu" || layer.origin == "MaxPool" ? span / 2 : 0
-    for vector in lattice.ordered(isL2: options.ordersByL2, limit: limit) {
-      if isLate { return false }
-      var x = base
-      var targets: [Int: Rational] = [:]
-      for (axis, p) in dims.enumerated() {
-        let value = activation[p] + span * Rational(Int(vector[axis]))
-        targets[p] = value
-        x[p] = value.nearestDouble
-      }
-      let outputs = try runner.run(x, count: 1, precision: .float64)
-      let (kind, margin, _) = Self.winner(outputs, label)
-      result.latticePoints += 1
-      result.smallestMargin = min(result.smallestMargin, margin)
-      if kind == label { continue }
-      result.misclassifiedPoints += 1
-      switch try inverse.preimage(of: targets, tolerance: tolerance) {
-      case .unreachable: result.unreachablePoints += 1
-      case .unknown: break
-      case .found(let y):
-        noteNearest(vector, span, kind)
-        try confirm(y)
-        if result.witness != nil { return isWhole }
-      }
-    }
-    return isWhole
+    return agrees
   }
 }

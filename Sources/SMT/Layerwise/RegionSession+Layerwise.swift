@@ -23,7 +23,9 @@ extension RegionSession {
       throw record.place.error("a layer-wise run needs \"span\" or --manipulations")
     }
     let steps = options.steps ?? record.manipulations?.steps ?? 1
-    guard steps <= 30_000 else { throw record.place.error("\"num_span\" is too large") }
+    guard steps >= 1, steps <= RegionRecord.stepLimit else {
+      throw record.place.error("\"num_span\" must lie between 1 and \(RegionRecord.stepLimit)")
+    }
     let label = try record.label ?? self.label(at: original, loaded)
     guard label >= 0, label < loaded.outputCount else {
       throw record.place.error("\"label\" is \(label), the network has \(loaded.outputCount) outputs")
@@ -54,7 +56,9 @@ extension RegionSession {
       answer.verdict = result.outcome.rawValue
       answer.witness = result.witness
       answer.reason = result.reason
-      if result.outcome == .unsafe { break }
+      answer.layers.append(result)
+      // What either of these says about the input, no deeper layer can add to.
+      if result.outcome == .unsafe || result.outcome == .safeRegion { break }
     }
     answer.seconds = Date().timeIntervalSince(start)
     return answer

@@ -246,6 +246,21 @@ final class CheckerEvaluator {
     return (exponent - shift, loss)
   }
 
+  /// Cuts covectors on neurons' arguments to 62 bits, which a multiplier far larger than all others can exceed. Returns the
+  /// exponent, and what was cut off, charged against the arguments' magnitudes.
+  private func shorten(_ range: Range<Int>, _ exponent: Int) throws -> (exponent: Int, cost: Rational) {
+    var largest: UInt128 = 0
+    for v in range { largest = max(largest, accumulator[v].magnitude) }
+    let shift = 128 - largest.leadingZeroBitCount - (Self.covectorBits + Self.slopeBits)
+    if shift <= 0 { return (exponent, 0) }
+    var loss = Int128(0)
+    for v in range where accumulator[v] != 0 {
+      loss = try sum(loss, max(abs(argumentLower[v]), abs(argumentUpper[v])))
+      accumulator[v] = accumulator[v] >> shift
+    }
+    return (exponent - shift, Fixed.rational(loss, exponent: exponent - shift + Fixed.bits))
+  }
+
   private func pull(
     from top: Int, asAffine seed: Int, slopes: [Int: Int128], multipliers: [Int: Rational]
   ) throws -> Rational {
@@ -269,6 +284,9 @@ final class CheckerEvaluator {
           guard let push = multiplier.scaled(byTwoTo: e).floor.int128 else { throw CheckerRangeError() }
           accumulator[v] = try sum(accumulator[v], multiplier.sign > 0 ? -push : -(push + 1))
         }
+        let (shorter, cost) = try shorten(range, e)
+        e = shorter
+        constant -= cost
       }
       for v in range where accumulator[v] != 0 {
         let c = accumulator[v]

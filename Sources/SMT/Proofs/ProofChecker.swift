@@ -10,6 +10,8 @@ public struct ProofVerdict: Sendable, Equatable {
   public var reason: String?
   /// Nodes that were replayed.
   public var nodes: Int
+  /// How many proofs the file holds, where all are valid.
+  public var proofs = 0
 }
 
 /// Replays proofs in exact integer arithmetic, with an evaluator of its own.
@@ -28,15 +30,16 @@ public enum ProofChecker {
   static func check(_ proof: ProofSection, graph: Graph, target: NodeID, query: SafetyQuery) throws
     -> ProofVerdict
   {
+    var place = "network"
     do {
       try compare(proof, graph, target, query)
-      let count = try replay(proof, graph, target)
+      let count = try replay(proof, graph, target, &place)
       return ProofVerdict(isValid: true, place: nil, reason: nil, nodes: count)
     } catch let fault as Fault {
       return ProofVerdict(isValid: false, place: fault.place, reason: fault.reason, nodes: 0)
     } catch is CheckerRangeError {
       return ProofVerdict(
-        isValid: false, place: "network", reason: "its numbers are out of the checker's range", nodes: 0)
+        isValid: false, place: place, reason: "its numbers are out of the checker's range", nodes: 0)
     }
   }
 
@@ -72,7 +75,10 @@ public enum ProofChecker {
     var open: [Int]
   }
 
-  private static func replay(_ proof: ProofSection, _ graph: Graph, _ target: NodeID) throws -> Int {
+  /// - Parameter place: Where the replay is, for numbers that the checker cannot hold.
+  private static func replay(
+    _ proof: ProofSection, _ graph: Graph, _ target: NodeID, _ place: inout String
+  ) throws -> Int {
     let network = try CheckerNetwork(graph, to: target)
     guard network.inputCount == proof.query.lower.count else {
       throw Fault(place: "region", reason: "has another number of coordinates than the network inputs")
@@ -90,9 +96,12 @@ public enum ProofChecker {
         throw Fault(place: "after the last node", reason: "a branch is missing")
       }
       let node = proof.tree.nodes[index]
-      let place = "line \(proof.nodeLines[index])"
+      place = "line \(proof.nodeLines[index])"
       index += 1
-      let isPossible = try evaluator.bound(lower: part.lower, upper: part.upper, phases: part.phases)
+      // A node that is only divided claims nothing by itself.
+      let claims = node.isEmpty || !node.refutations.isEmpty || node.split == nil
+      let isPossible =
+        try !claims || evaluator.bound(lower: part.lower, upper: part.upper, phases: part.phases)
       if node.isEmpty {
         guard !isPossible else {
           throw Fault(place: place, reason: "the part is said to be empty, but is not")

@@ -17,6 +17,8 @@ public struct RegionAnswer: Sendable {
   public var norm: String?
   /// In layer-wise runs.
   public var layerwise: LayerwiseResult?
+  /// In layer-wise runs: every layer that was checked, in order.
+  public var layers: [LayerwiseResult] = []
   /// In inverse-map records: `sat` or `unsat`.
   public var status: String?
   public var preimage: [Rational]?
@@ -52,6 +54,16 @@ public struct RegionAnswer: Sendable {
     if let upperBound { object["upper_bound"] = .string(upperBound.description) }
     if let reason { object["reason"] = .string(reason) }
     if let layerwise { layerwise.add(to: &object) }
+    if layers.count > 1 {
+      object["layers"] = .array(
+        layers.map { layer in
+          [
+            "layer": JSONValue(layer.layer), "verdict": .string(layer.outcome.rawValue),
+            "lattice_points": JSONValue(layer.latticePoints),
+            "misclassified_points": JSONValue(layer.misclassifiedPoints),
+          ]
+        })
+    }
     var counts = JSONObject()
     if let statistics {
       counts["nodes"] = JSONValue(statistics.nodes)
@@ -75,7 +87,11 @@ public struct RegionAnswer: Sendable {
     case "violated":
       if minimal != nil { return "This is the exact smallest distance at which the property is violated." }
       return "The witness lies in the region and violates the property."
-    case "unsafe": return "The witness is classified differently; checked in exact arithmetic and in float32."
+    case "unsafe":
+      if witness?.violatesInFloat32 == false {
+        return "The witness is classified differently in exact arithmetic; float32 falls on the other side."
+      }
+      return "The witness is classified differently; checked in exact arithmetic and in float32."
     case "safe_region":
       return "Every point of the continuous region keeps its class; every cell of the lattice is certified."
     case "safe_wrt_manipulations":

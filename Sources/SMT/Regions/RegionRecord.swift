@@ -68,6 +68,48 @@ public struct RegionRecord: Sendable {
 extension RegionRecord {
   /// The most coordinates that a region may have.
   public static let sizeLimit = 1 << 22
+  /// The most steps to either side in a lattice.
+  public static let stepLimit = 30_000
+  /// The largest magnitude of an input: what float32 can hold.
+  static let inputLimit = Rational(Float.greatestFiniteMagnitude)
+
+  /// The members that mean something. Others (reference verdicts, notes) are left alone.
+  private static let known = [
+    "id", "kind", "network", "images", "image_index", "region", "region_rule", "input_domain", "center",
+    "eps",
+    "radius", "property", "label", "violation", "norm", "span", "num_span", "dims", "clamp_to_domain",
+    "layer",
+    "target", "input_region", "normalised",
+  ]
+
+  /// Refuses members that are all but the name of a known one: a misspelt member would silently change the question.
+  private static func refuseMisspelt(_ field: JSONField) throws {
+    for (key, member) in try field.members() where !known.contains(key) {
+      if let meant = known.first(where: { isSlip(key, of: $0) }) {
+        throw member.error("unknown member; did you mean \"\(meant)\"?")
+      }
+    }
+  }
+
+  /// Whether two names differ by case, one letter, or two neighbours exchanged.
+  private static func isSlip(_ text: String, of name: String) -> Bool {
+    let a = Array(text.lowercased().utf8)
+    let b = Array(name.utf8)
+    if a == b { return true }
+    if abs(a.count - b.count) > 1 || b.count < 3 { return false }
+    var start = 0
+    while start < min(a.count, b.count), a[start] == b[start] { start += 1 }
+    let tailA = a[start...]
+    let tailB = b[start...]
+    if a.count != b.count {
+      return a.count < b.count
+        ? tailA.elementsEqual(tailB.dropFirst())
+        : tailB.elementsEqual(tailA.dropFirst())
+    }
+    if tailA.dropFirst().elementsEqual(tailB.dropFirst()) { return true }
+    return tailA.prefix(2).elementsEqual(tailB.prefix(2).reversed())
+      && tailA.dropFirst(2).elementsEqual(tailB.dropFirst(2))
+  }
 
   /// Reads the records of a `.json` or `.jsonl` file (plain or gzip-compressed), in order.
   ///
@@ -81,22 +123,37 @@ extension RegionRecord {
       return try lines.map { try RegionRecord(JSONField(root: $0.value, file: path, line: $0.line)) }
     }
     let root = JSONField(root: try JSONValue.parse(bytes, file: path), file: path)
-    if case .array = root.value { return try root.elements().map { try RegionRecord($0) } }
+    if case .array = root.value {
+      let records = try root.elements().map { try RegionRecord($0) }
+      if records.isEmpty { throw FileError(file: path, reason: "holds no records") }
+      return records
+    }
     return [try RegionRecord(root)]
   }
 
   init(_ field: JSONField) throws {
     place = field
+    try Self.refuseMisspelt(field)
     identifier = try field.optional("id")?.string() ?? ""
     network = Self.resolve(try field.member("network").string(), field.file)
     images = try field.optional("images").map { Self.resolve(try $0.string(), field.file) }
     imageIndex = try field.optional("image_index")?.int()
     box = try field.optional("region").map { try Self.box($0) }
     domain = try field.optional("input_domain").map { try Self.box($0) }
-    center = try field.optional("center").map { try Self.vector($0) }
-    radius = try (field.optional("eps") ?? field.optional("radius")).map { try Self.rational($0) }
+    center = try field.optional("center").map { try Self.inputs($0) }
+    let size = try field.optional("eps") ?? field.optional("radius")
+    radius = try size.map { try Self.rational($0) }
+    if let size, let radius, radius.sign < 0 || radius > Self.inputLimit {
+      throw size.error("a radius must not be negative, nor exceed what float32 can hold")
+    }
     label = try field.optional("label")?.int()
-    layer = try field.optional("layer").flatMap { $0.value.intValue }
+    // Inverse-map records may describe their layer in words: the first one is meant then.
+    layer = try field.optional("layer").flatMap { member in
+      if case .string = member.value { return nil }
+      let layer = try member.int()
+      if layer < 0 { throw member.error("must not be negative") }
+      return layer
+    }
     isNormalised = try field.optional("normalised")?.bool() ?? false
     property = try field.optional("property").map { member in
       let text = try member.string()
@@ -115,10 +172,12 @@ extension RegionRecord {
     manipulations = nil
     if let span = try field.optional("span") {
       let spanValue = try Self.rational(span)
-      guard spanValue.sign > 0 else { throw span.error("the span must be positive") }
+      guard spanValue.sign > 0, spanValue <= Self.inputLimit else {
+        throw span.error("the span must be positive and no larger than float32 can hold")
+      }
       let steps = try field.optional("num_span")?.int() ?? 1
-      guard steps >= 1, steps <= 1 << 20 else {
-        throw try field.member("num_span").error("must be at least 1")
+      guard steps >= 1, steps <= Self.stepLimit else {
+        throw try field.member("num_span").error("must lie between 1 and \(Self.stepLimit)")
       }
       manipulations = Manipulations(
         dims: try field.optional("dims").map { try Self.indices($0) }, span: spanValue, steps: steps,
@@ -172,6 +231,15 @@ extension RegionRecord {
     return try elements.map { try rational($0) }
   }
 
+  /// Coordinates of an input, which float32 must be able to hold.
+  private static func inputs(_ field: JSONField) throws -> [Rational] {
+    let values = try vector(field)
+    for (i, value) in values.enumerated() where value.magnitude > inputLimit {
+      throw try field.elements()[i].error("no float32 is that large")
+    }
+    return values
+  }
+
   private static func indices(_ field: JSONField) throws -> [Int] {
     let elements = try field.elements()
     var seen = Set<Int>()
@@ -186,7 +254,7 @@ extension RegionRecord {
   }
 
   static func box(_ field: JSONField) throws -> Box {
-    let box = Box(lower: try vector(field.member("lower")), upper: try vector(field.member("upper")))
+    let box = Box(lower: try inputs(field.member("lower")), upper: try inputs(field.member("upper")))
     guard box.lower.count == box.upper.count else {
       throw field.error("lower has \(box.lower.count) entries, upper \(box.upper.count)")
     }

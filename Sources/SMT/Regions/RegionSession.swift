@@ -84,7 +84,6 @@ public final class RegionSession {
     if let given = record.box {
       box = given
     } else if let radius = record.radius, let center = try center(record, loaded) {
-      guard radius.sign >= 0 else { throw record.place.error("the radius is negative") }
       if record.isL1 {
         throw record.place.error("an L1 ball is no box; only --minimal measures in L1")
       }
@@ -115,9 +114,14 @@ public final class RegionSession {
 
   /// The class of the network at a point, in exact arithmetic where float32 is not clear.
   func label(at x: [Rational], _ loaded: Loaded) throws -> Int {
-    let outputs = try loaded.runner.deployed(x.map(\.nearestFloat))
+    let outputs = try loaded.runner.deployed(x.map(\.nearestFloat)).map { Double($0) }
+    let order = outputs.indices.sorted { outputs[$0] > outputs[$1] }
+    guard order.count > 1 else { return 0 }
+    let size = outputs.reduce(0) { max($0, abs($1)) }
+    if outputs[order[0]] - outputs[order[1]] > 1e-4 * (1 + size) { return order[0] }
+    let exact = try loaded.exact().exactOutputs(at: x)
     var best = 0
-    for (i, y) in outputs.enumerated() where y > outputs[best] { best = i }
+    for (i, y) in exact.enumerated() where y > exact[best] { best = i }
     return best
   }
 
@@ -211,10 +215,11 @@ public final class RegionSession {
       domain = RegionRecord.Box(
         lower: [Rational](repeating: 0, count: center.count),
         upper: [Rational](repeating: 1, count: center.count))
-    } else if let given = record.box {
-      domain = given
+    } else if record.box != nil || record.radius != nil && !record.isL1 {
+      domain = try box(record, loaded)
     } else {
-      throw record.place.error("a minimal distance needs \"input_domain\"")
+      throw record.place.error(
+        "a minimal distance needs \"input_domain\", or \"eps\" as the farthest distance")
     }
     guard domain.lower.count == loaded.inputCount else {
       throw record.place.error(
@@ -257,14 +262,16 @@ public final class RegionSession {
     }
     var nodes = 0
     for section in sections {
-      let matches = records.filter { $0.identifier == section.identifier }
-      guard let record = matches.first else {
+      // Records without a name, or with the same one, are told apart by what they ask.
+      let matches = try records.filter { $0.identifier == section.identifier }.map { record in
+        let loaded = try load(record)
+        return (loaded: loaded, query: try self.query(record, loaded))
+      }
+      guard let (loaded, query) = matches.first(where: { $0.query == section.query }) ?? matches.first else {
         return ProofVerdict(
           isValid: false, place: "line \(section.line): id",
           reason: "the region file has no record \"\(section.identifier)\"", nodes: nodes)
       }
-      let loaded = try load(record)
-      let query = try self.query(record, loaded)
       let verdict = try ProofChecker.check(section, graph: loaded.graph, target: loaded.target, query: query)
       if !verdict.isValid { return verdict }
       nodes += verdict.nodes
@@ -274,7 +281,7 @@ public final class RegionSession {
       return ProofVerdict(
         isValid: false, place: "end", reason: "there is no proof of this record", nodes: nodes)
     }
-    return ProofVerdict(isValid: true, place: nil, reason: nil, nodes: nodes)
+    return ProofVerdict(isValid: true, place: nil, reason: nil, nodes: nodes, proofs: sections.count)
   }
 
   /// A proof rewritten, with valid fingerprints, to claim the region of another record of the same network: for tests that

@@ -24,6 +24,12 @@ public struct SolverOptions: Sendable {
   public var remainderLimit = 10
   /// Up to this many moving inputs, the region is split rather than the phases.
   public var inputSplitLimit = 8
+  /// With few moving inputs: up to this many undecided neurons, phases are split rather than the region.
+  public var phaseSplitLimit = 40
+  /// Up to this many undecided neurons, a linear program bounds a part whose region is split.
+  public var programLimit = 100
+  /// The most parts to look at; nil for no limit.
+  public var nodeLimit: Int?
   /// Where to run Z3 when a hard deadline matters; nil to run it in this process.
   public var isolated: Z3Process?
 
@@ -42,7 +48,7 @@ public final class SafetySolver {
   var finder: WitnessFinder
   var statistics = SolverStatistics()
   private var proof: [ProofNode] = []
-  private var network: PiecewiseLinearNetwork { prepared.network }
+  var network: PiecewiseLinearNetwork { prepared.network }
 
   /// - Parameters:
   ///   - network: The lowered network.
@@ -61,7 +67,7 @@ public final class SafetySolver {
   }
 
   /// A part of the search: a box, phase decisions, and the clauses that are still possible.
-  private struct Part {
+  struct Part {
     var lower: [Double]
     var upper: [Double]
     var splits: [Int: Phase]
@@ -77,7 +83,7 @@ public final class SafetySolver {
     case stuck(String)
   }
 
-  private var isLate: Bool { options.deadline.map { Date() >= $0 } ?? false }
+  var isLate: Bool { options.deadline.map { Date() >= $0 } ?? false }
 
   /// Decides the query.
   public func solve() throws -> SafetyResult {
@@ -95,6 +101,7 @@ public final class SafetySolver {
     var patience = 200
     while let part = stack.popLast() {
       if isLate { return finishUnknown("time-out") }
+      if let limit = options.nodeLimit, statistics.nodes >= limit { return finishUnknown("node limit") }
       if finder.tie != nil {
         // A violation is known; look a little longer for one that float32 shares.
         patience -= 1
@@ -116,14 +123,14 @@ public final class SafetySolver {
     return finish(.holds, nil)
   }
 
-  private func finish(_ verdict: Verdict, _ witness: Witness?) -> SafetyResult {
+  func finish(_ verdict: Verdict, _ witness: Witness?) -> SafetyResult {
     statistics.pointsTried = finder.pointsTried
     let tree = verdict == .holds && options.wantsProof ? ProofTree(nodes: proof) : nil
     return SafetyResult(
       verdict: verdict, witness: witness, reason: nil, statistics: statistics, proof: tree)
   }
 
-  private func finishUnknown(_ reason: String) -> SafetyResult {
+  func finishUnknown(_ reason: String) -> SafetyResult {
     // A violation in exact arithmetic is one, even if float32 falls on the other side.
     if let tie = finder.tie { return finish(.violated, tie) }
     var result = finish(.unknown, nil)
@@ -183,7 +190,9 @@ public final class SafetySolver {
       }
     }
     let moving = prepared.freeInputs.filter { part.lower[$0] < part.upper[$0] }
-    let splitsInputs = moving.count <= options.inputSplitLimit && !moving.isEmpty
+    // Few moving inputs are halved, until so few neurons are open that splitting their phases settles the rest.
+    let splitsPhases = undecided.count <= options.phaseSplitLimit && part.splits.count < 12
+    let splitsInputs = moving.count <= options.inputSplitLimit && !moving.isEmpty && !splitsPhases
     return splitsInputs
       ? try splitInput(part, b, undecided, remaining, covectors, moving, &node)
       : try splitPhase(part, b, undecided, remaining, &node)
@@ -221,8 +230,9 @@ public final class SafetySolver {
       }
       if remaining.isEmpty { return .done }
     }
-    if undecided.isEmpty, remaining.allSatisfy({ prepared.clauses[$0].count > 1 }) {
-      try refuteByDuals(part, b, &remaining, &node, iterations: 60)
+    if undecided.count <= options.programLimit {
+      let witness = try refuteByDuals(part, b, &remaining, &node, iterations: 60)
+      if let witness { return .found(witness) }
       if remaining.isEmpty {
         record(node)
         return .done
@@ -266,12 +276,10 @@ public final class SafetySolver {
     var part = part
     let open = undecided.filter { network.isReLU($0) }
     var scores: [Int: Double] = [:]
+    let program = TriangleProgram(network, b, splits: part.splits)
     for clause in remaining {
-      let rows = prepared.clauses[clause]
-      let answer = relaxation.optimise(
-        rows.map(\.row), rhs: rows.map(\.rhsUp), b, splits: part.splits, start: part.duals[clause],
-        iterations: open.isEmpty ? 200 : (part.depth == 0 ? 40 : 20))
-      statistics.dualSteps += 1
+      let answer = bestDuals(
+        clause, b, part, program, iterations: open.isEmpty ? 200 : (part.depth == 0 ? 40 : 20))
       part.duals[clause] = answer.duals
       if answer.bound > safety(clause, b) {
         node.refutations.append(refutation(clause, answer.duals, b, part.splits))
@@ -291,7 +299,9 @@ public final class SafetySolver {
       return .done
     }
     let isSmall = undecided.count <= options.remainderLimit && prepared.freeInputs.count <= 16
-    if options.method == .auto && isSmall || open.isEmpty {
+    // Linear programs settle most small remainders sooner than Z3 does; it gets those that they keep splitting.
+    let isStubborn = part.depth >= 9 && part.depth % 3 == 0
+    if options.method == .auto && isSmall && isStubborn || open.isEmpty {
       switch try askZ3(part, b, remaining, resources: open.isEmpty ? 0 : 10_000_000) {
       case .found(let witness): return .found(witness)
       case .refuted(let clauses) where !options.wantsProof: remaining.removeAll { clauses.contains($0) }
@@ -313,19 +323,59 @@ public final class SafetySolver {
     return .split(first, second)
   }
 
+  /// The best slopes and multipliers for a clause: those of a linear program where one is small enough, otherwise by
+  /// dual ascent.
+  private func bestDuals(
+    _ clause: Int, _ b: NeuronBounds, _ part: Part, _ program: TriangleProgram?, iterations: Int
+  ) -> (bound: Double, duals: LinearRelaxation.Duals, minimiser: [Double], scores: [Int: Double]) {
+    let rows = prepared.clauses[clause].map(\.row)
+    let rhs = prepared.clauses[clause].map(\.rhsUp)
+    let margin = safety(clause, b)
+    if let program {
+      let answer = program.minimise(rows, rhs: rhs, limit: 10 * margin + 1e-7) { [relaxation] in
+        relaxation.dualBound(rows, rhs: rhs, b, $0) > margin
+      }
+      statistics.linearPrograms += 1
+      if let duals = answer.duals {
+        // Where the minimum is not reached by these multipliers (ties among them), a few steps of ascent do.
+        var checked = relaxation.optimise(
+          rows, rhs: rhs, b, splits: part.splits, start: duals, iterations: 1)
+        if checked.bound <= margin, answer.objective > margin + 1e-9 {
+          statistics.dualSteps += 1
+          checked = relaxation.optimise(
+            rows, rhs: rhs, b, splits: part.splits, start: duals, iterations: 25)
+        }
+        checked.minimiser = answer.point
+        // Splitting a neuron that lies on its ReLU already moves nothing.
+        for (v, s) in checked.scores where (answer.gaps[v] ?? 0) < 1e-9 { checked.scores[v] = s * 1e-3 }
+        return checked
+      }
+    }
+    statistics.dualSteps += 1
+    return relaxation.optimise(
+      rows, rhs: rhs, b, splits: part.splits, start: part.duals[clause], iterations: iterations)
+  }
+
+  /// Refutes what it can before a region is split; a linear program's point may be a violation.
   private func refuteByDuals(
     _ part: Part, _ b: NeuronBounds, _ remaining: inout [Int], _ node: inout ProofNode, iterations: Int
-  ) throws {
+  ) throws -> Witness? {
+    let program = TriangleProgram(network, b, splits: part.splits)
+    let isAlone = remaining.allSatisfy { prepared.clauses[$0].count > 1 } && b.undecided(of: network).isEmpty
+    guard program != nil || isAlone else { return nil }
     for clause in remaining {
-      let rows = prepared.clauses[clause]
-      let answer = relaxation.optimise(
-        rows.map(\.row), rhs: rows.map(\.rhsUp), b, splits: part.splits, start: nil, iterations: iterations)
-      statistics.dualSteps += 1
+      let answer = bestDuals(clause, b, part, program, iterations: iterations)
       if answer.bound > safety(clause, b) {
         node.refutations.append(refutation(clause, answer.duals, b, part.splits))
         remaining.removeAll { $0 == clause }
+      } else if !answer.minimiser.isEmpty,
+        let witness = try finder.descend(
+          from: answer.minimiser, lower: part.lower, upper: part.upper, clauses: [clause], steps: 0)
+      {
+        return witness
       }
     }
+    return nil
   }
 
   private func refutation(
@@ -336,68 +386,5 @@ public final class SafetySolver {
     var multipliers: [Int: Double] = [:]
     for v in splits.keys where duals.beta[v] != 0 { multipliers[v] = abs(duals.beta[v]) }
     return .duals(clause: clause, rows: duals.rows, slopes: slopes, multipliers: multipliers)
-  }
-
-  // MARK: Z3
-
-  private enum Z3Outcome {
-    case found(Witness)
-    case refuted([Int])
-  }
-
-  private func askZ3(_ part: Part, _ b: NeuronBounds, _ clauses: [Int], resources: Int) throws -> Z3Outcome {
-    var refuted: [Int] = []
-    var lower = prepared.query.lower
-    var upper = prepared.query.upper
-    for i in prepared.freeInputs {
-      lower[i] = max(lower[i], Rational(part.lower[i]))
-      upper[i] = min(upper[i], Rational(part.upper[i]))
-    }
-    let condensed = CondensedQuery(
-      network: network, lower: lower, upper: upper, phases: b.phases, decided: part.splits)
-    for clause in clauses {
-      if isLate { break }
-      statistics.z3Calls += 1
-      let answer = condensed.check(
-        prepared.clauses[clause], resources: resources, deadline: options.deadline,
-        isolated: options.method == .exact ? options.isolated : nil)
-      switch answer.result {
-      case .unsatisfiable: refuted.append(clause)
-      case .unknown: break
-      case .satisfiable:
-        guard let point = answer.point else { break }
-        if let witness = try confirm(point, clause) { return .found(witness) }
-        if finder.tie != nil { refuted.append(clause) }
-      }
-    }
-    return .refuted(refuted)
-  }
-
-  /// Turns Z3's exact point into a witness, if possible one that float32 confirms.
-  private func confirm(_ point: [Rational], _ clause: Int) throws -> Witness? {
-    let x = point.map(\.nearestDouble)
-    // Follow the violation inward from the point, where rounding no longer matters.
-    if let witness = try finder.descend(
-      from: x, lower: prepared.lower, upper: prepared.upper, clauses: [clause], steps: 12)
-    {
-      return witness
-    }
-    let floats = point.map(\.nearestFloat)
-    return finder.accept(try finder.confirm(exactly: point, floats: floats, clauses: [clause]))
-  }
-
-  private func solveExactly(_ root: Part) throws -> SafetyResult {
-    statistics.nodes = 1
-    guard let b = relaxation.bounds(lower: root.lower, upper: root.upper, splits: [:]) else {
-      return finish(.holds, nil)
-    }
-    statistics.undecidedAtRoot = b.undecided(of: network).count
-    switch try askZ3(root, b, root.clauses, resources: 0) {
-    case .found(let witness): return finish(.violated, witness)
-    case .refuted(let clauses):
-      if let tie = finder.tie { return finish(.violated, tie) }
-      if clauses.count == root.clauses.count { return finish(.holds, nil) }
-      return finishUnknown(isLate ? "time-out" : "Z3 gave up")
-    }
   }
 }

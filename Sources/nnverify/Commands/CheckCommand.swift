@@ -29,10 +29,12 @@ struct CheckCommand: ParsableCommand {
       let object: JSONValue = [
         "valid": .bool(verdict.isValid), "place": verdict.place.map { .string($0) } ?? .null,
         "reason": verdict.reason.map { .string($0) } ?? .null, "nodes": JSONValue(verdict.nodes),
+        "proofs": JSONValue(verdict.proofs), "records": JSONValue(records.count),
       ]
       print(object.text())
     } else if verdict.isValid {
-      print("valid: \(verdict.nodes) nodes replayed")
+      let count = records.count > 1 ? "\(verdict.proofs) of \(records.count) records proven, " : ""
+      print("valid: \(count)\(verdict.nodes) nodes replayed")
     } else {
       print("invalid: \(verdict.place ?? "?"): \(verdict.reason ?? "")")
     }

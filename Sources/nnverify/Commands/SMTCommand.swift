@@ -4,6 +4,7 @@ import Foundation
 import Reports
 import Rigor
 import SMT
+import Tensors
 
 extension SolverMethod: ExpressibleByArgument {}
 extension FeatureHeuristic: ExpressibleByArgument {}
@@ -135,6 +136,8 @@ struct SMTCommand: ParsableCommand {
   func run() throws {
     // A killed solver process must not take this one along.
     signal(SIGPIPE, SIG_IGN)
+    // Batches of small products: threads of the BLAS would only wait for each other.
+    useSingleThreadedBLAS()
     let records = try RegionRecord.read(region)
     let session = RegionSession()
     var proofs = ""
@@ -245,6 +248,10 @@ enum SMTReport {
       rows.append(("distance", "\(minimal) (\(number(minimal)), \(answer.norm ?? "linf"))"))
     }
     if let bound = answer.upperBound { rows.append(("violated at", number(bound))) }
+    for layer in answer.layers.dropLast() {
+      let counts = "\(layer.latticePoints) points, \(layer.misclassifiedPoints) misclassified"
+      rows.append(("layer \(layer.layer)", "\(layer.outcome.rawValue): \(counts)"))
+    }
     if let layerwise = answer.layerwise { rows += self.rows(layerwise) }
     if let witness = answer.witness {
       rows.append(("witness", vector(witness.point.map { number($0) })))
