@@ -15,6 +15,8 @@ let package = Package(
       dependencies: [
         "GemmMeter",
         .product(name: "Bounds", package: "nnverify"),
+        .product(name: "Explanations", package: "nnverify"),
+        .product(name: "Importers", package: "nnverify"),
         .product(name: "Inputs", package: "nnverify"),
         .product(name: "Reports", package: "nnverify"),
         .product(name: "Tensors", package: "nnverify"),

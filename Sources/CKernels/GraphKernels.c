@@ -11,18 +11,30 @@
 #define CK_CLONES
 #endif
 
+// Vectors of 32 bytes that may lie anywhere.
+typedef float vector_f __attribute__((vector_size(32), aligned(4)));
+typedef double vector_d __attribute__((vector_size(32), aligned(8)));
+
 #define T float
+#define VECTOR vector_f
+#define LANES 8
 #define SQRT __builtin_sqrtf
 #define NAME(x) x##_f
 #include "GraphKernels.inc"
 #undef T
+#undef VECTOR
+#undef LANES
 #undef SQRT
 #undef NAME
 
 #define T double
+#define VECTOR vector_d
+#define LANES 4
 #define SQRT __builtin_sqrt
 #define NAME(x) x##_d
 #include "GraphKernels.inc"
 #undef T
+#undef VECTOR
+#undef LANES
 #undef SQRT
 #undef NAME

@@ -119,8 +119,13 @@ extension Selection {
   public func apply<T: Real>(_ x: [Tensor<T>]) -> Tensor<T> {
     let (joined, batch, total) = concatenated(x)
     let outputs = outputShape.count
+    let isStrided = candidatesAreStrided
     return Tensor(writing: [batch] + outputShape) { y in
       joined.withUnsafeBufferPointer { values in
+        if isStrided, let start = values.baseAddress {
+          for r in 0..<batch { applyStrided(start + r * total, into: y + r * outputs) }
+          return
+        }
         for r in 0..<batch {
           for o in 0..<outputs {
             var best = values[r * total + Int(candidates[o * width])]
@@ -133,6 +138,32 @@ extension Selection {
             y[r * outputs + o] = best
           }
         }
+      }
+    }
+  }
+
+  /// Whether neighbouring outputs have neighbouring candidates throughout, as when the rows of a matrix are pooled.
+  private var candidatesAreStrided: Bool {
+    let outputs = outputShape.count
+    guard width > 1, outputs > 3, candidates.count == outputs * width else { return false }
+    return candidates.withUnsafeBufferPointer { list in
+      for o in 0..<outputs {
+        for c in 0..<width where list[c] < 0 || list[o * width + c] != list[c] + Int32(o) { return false }
+      }
+      return true
+    }
+  }
+
+  /// One example of strided candidates: whole rows are compared at a time.
+  private func applyStrided<T: Real>(_ x: UnsafePointer<T>, into y: UnsafeMutablePointer<T>) {
+    let outputs = outputShape.count
+    y.update(from: x + Int(candidates[0]), count: outputs)
+    for c in 1..<width {
+      let row = x + Int(candidates[c])
+      if extremum == .maximum {
+        for o in 0..<outputs { y[o] = row[o] > y[o] || row[o] != row[o] ? row[o] : y[o] }
+      } else {
+        for o in 0..<outputs { y[o] = row[o] < y[o] || row[o] != row[o] ? row[o] : y[o] }
       }
     }
   }

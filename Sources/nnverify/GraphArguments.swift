@@ -1,4 +1,5 @@
 import ArgumentParser
+import CKernels
 import Explanations
 import FileFormats
 import Foundation
@@ -37,6 +38,8 @@ struct GraphInputs: ParsableArguments {
 
   /// Reads both files and checks that they fit.
   func load() throws -> (model: any GraphModel, data: GraphDataset) {
+    // Blocks of masked graphs are allocated and freed all the time: keep their pages, which saves a third of the time.
+    ck_keep_freed_memory()
     var data: GraphDataset
     if graphs.lowercased().hasSuffix(".csv") {
       guard let features else {
@@ -97,6 +100,9 @@ func writeFile(_ text: String, _ path: String) throws {
   }
 }
 
-/// A number for people.
-func decimal(_ x: Double, _ digits: Int = 4) -> String { String(format: "%.\(digits)f", x) }
+/// A number for people; what rounds to zero has no sign.
+func decimal(_ x: Double, _ digits: Int = 4) -> String {
+  let text = String(format: "%.\(digits)f", x)
+  return text.hasPrefix("-") && text.allSatisfy({ "-0.".contains($0) }) ? String(text.dropFirst()) : text
+}
 func decimal(_ x: Double?, _ digits: Int = 4) -> String { x.map { decimal($0, digits) } ?? "-" }

@@ -5,11 +5,18 @@ import GemmMeter
 import Reports
 import Tensors
 
-/// Times every bound method on networks of different kinds and prints a table.
+/// The benchmarks.
 @main
+struct Benchmarks: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "nnbench", abstract: "Measures speed.", subcommands: [Benchmark.self, GraphBenchmark.self],
+    defaultSubcommand: Benchmark.self)
+}
+
+/// Times every bound method on networks of different kinds and prints a table.
 struct Benchmark: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "nnbench",
+    commandName: "bounds",
     abstract: "Times every bound method, all intermediate bounds included.",
     discussion: """
       Milliseconds are the least of several runs after one to warm up, each a whole call of Graph.bounds. Those of one \

@@ -5,8 +5,8 @@ import Tensors
 
 /// Evaluates every deletion of at most `budget` edges.
 ///
-/// All nodes share the evaluations: one pass over a masked graph answers for all of them. The minimum of every node is
-/// then enclosed by interval arithmetic, so that its sign is proven.
+/// All nodes share the evaluations: one pass over a masked graph answers for all of them. Every evaluation runs in
+/// interval arithmetic, so that the sign of the least margin is proven.
 struct DeletionEnumerator {
   let certifier: GraphCertifier
   let graph: AttributedGraph
@@ -80,7 +80,7 @@ struct DeletionEnumerator {
   /// The least margin of every readout and the deletion that reaches it.
   struct Minima: Sendable {
     var target: [Int]
-    var margin: [Double]
+    var lower: [Double]
     var deletion: [[Int]]
     var evaluations: Int
   }
@@ -89,74 +89,23 @@ struct DeletionEnumerator {
     _ bound: Graph, arcsPerEdge per: Int, edges: Int, candidates: [Int], budget: Int, readouts: Int
   ) throws -> Minima {
     let classes = certifier.classCount
-    let arcs = edges * per
-    let size = readouts * classes
-    var domain = ConcreteDomain(.float64)
-    let full = try bound.interpret([.double(Tensor(repeating: 1, [1, arcs]))], in: &domain).outputs[0].float64
-    let target = (0..<readouts).map { r in
-      Probability.argmax(full.elements[(r * classes)..<((r + 1) * classes)])
-    }
-    // Deletions in blocks: all sets of one size in lexicographic order.
-    var blocks: [[[Int]]] = []
-    var block: [[Int]] = []
-    for k in 0...min(budget, candidates.count) {
-      var flags = Array(0..<k)
-      while true {
-        block.append(flags.map { candidates[$0] })
-        if block.count == 512 {
-          blocks.append(block)
-          block = []
-        }
-        var i = k - 1
-        while i >= 0 && flags[i] == candidates.count - k + i { i -= 1 }
-        if i < 0 { break }
-        flags[i] += 1
-        var j = i + 1
-        while j < k {
-          flags[j] = flags[j - 1] + 1
-          j += 1
-        }
-      }
-    }
-    if !block.isEmpty { blocks.append(block) }
-    let all = blocks
-    let parts = try Parallel.map(all.count) { index -> (margin: [Double], deletion: [Int]) in
-      let sets = all[index]
-      var factors = [Double](repeating: 1, count: sets.count * arcs)
-      for (row, set) in sets.enumerated() {
-        for edge in set { for k in 0..<per { factors[row * arcs + edge * per + k] = 0 } }
-      }
-      var domain = ConcreteDomain(.float64)
-      var margin = [Double](repeating: .infinity, count: readouts)
-      var deletion = [Int](repeating: 0, count: readouts)
-      let rowsAtOnce = 64
-      for first in stride(from: 0, to: sets.count, by: rowsAtOnce) {
-        let count = min(rowsAtOnce, sets.count - first)
-        let mask = Tensor<Double>([count, arcs], Array(factors[(first * arcs)..<((first + count) * arcs)]))
-        let logits = try bound.interpret([.double(mask)], in: &domain).outputs[0].float64.elements
-        for row in 0..<count {
-          for r in 0..<readouts {
-            let base = row * size + r * classes
-            var rival = -Double.infinity
-            for c in 0..<classes where c != target[r] { rival = max(rival, logits[base + c]) }
-            let value = logits[base + target[r]] - rival
-            if value < margin[r] {
-              margin[r] = value
-              deletion[r] = first + row
-            }
-          }
-        }
-      }
-      return (margin, deletion)
+    let ones = Tensor<Double>(repeating: 1, [1, edges * per])
+    let full = try bound.run([ones])[0].float64.elements
+    let target = (0..<readouts).map { r in Probability.argmax(full[(r * classes)..<((r + 1) * classes)]) }
+    let sweep = DeletionSweep(
+      bound: bound, arcsPerEdge: per, edgeCount: edges, classCount: classes, readouts: readouts)
+    let sets = DeletionSweep.subsets(of: candidates, upTo: budget)
+    let block = 1024
+    let parts = try Parallel.map((sets.count + block - 1) / block) { index in
+      try sweep.least(sets[(index * block)..<min(sets.count, (index + 1) * block)], targets: target)
     }
     var result = Minima(
-      target: target, margin: Array(repeating: .infinity, count: readouts),
-      deletion: Array(repeating: [], count: readouts), evaluations: 0)
-    for (index, part) in parts.enumerated() {
-      result.evaluations += all[index].count
-      for r in 0..<readouts where part.margin[r] < result.margin[r] {
-        result.margin[r] = part.margin[r]
-        result.deletion[r] = all[index][part.deletion[r]]
+      target: target, lower: Array(repeating: .infinity, count: readouts),
+      deletion: Array(repeating: [], count: readouts), evaluations: sets.count)
+    for part in parts {
+      for r in 0..<readouts where part.lower[r] < result.lower[r] {
+        result.lower[r] = part.lower[r]
+        result.deletion[r] = sets[part.deletion[r]]
       }
     }
     return result
@@ -169,22 +118,21 @@ struct DeletionEnumerator {
     let classes = certifier.classCount
     var mask = [Double](repeating: 1, count: edges * per)
     for edge in found.deletion[readout] { for k in 0..<per { mask[edge * per + k] = 0 } }
-    let outputs = try bound.intervals(over: Region([.fixed(Tensor([1, edges * per], mask))])).outputs[0]
+    let point = Tensor([1, edges * per], mask)
+    let outputs = try bound.intervals(over: Region([.fixed(point)])).outputs[0]
+    let logits = try bound.run([point])[0].float64.elements
     let target = found.target[readout]
     let base = readout * classes
-    var low = Double.infinity
     var high = Double.infinity
+    var reached = Double.infinity
     for c in 0..<classes where c != target {
-      low = min(low, (outputs.lower.elements[base + target] - outputs.upper.elements[base + c]).nextDown)
       high = min(high, (outputs.upper.elements[base + target] - outputs.lower.elements[base + c]).nextUp)
+      reached = min(reached, logits[base + target] - logits[base + c])
     }
-    // The other evaluations err as little as this one: its own width bounds by how much the true minimum may lie
-    // below the one that Float64 found.
-    let width = high - low
-    let lower = low - width
+    let lower = found.lower[readout]
     let verdict: RobustnessVerdict = lower > 0 ? .robust : high <= 0 ? .vulnerable : .unknown
     return NodeCertificate(
-      id: id, target: target, marginLower: lower, marginReached: found.margin[readout], verdict: verdict,
+      id: id, target: target, marginLower: lower, marginReached: reached, verdict: verdict,
       witness: verdict == .vulnerable
         ? .deletedEdges(found.deletion[readout].map { names[$0] }.sorted()) : nil,
       evaluations: found.evaluations)

@@ -1,15 +1,17 @@
 import Bounds
 import Domains
+import Foundation
 import IR
 import Importers
+import SMT
 import Tensors
 
 /// Branch and bound over edge deletions within a budget.
 ///
 /// A subproblem fixes some edges as kept or deleted. Its bound comes from the shared bound engine with the mask as a
 /// perturbed input (products of mask and message are relaxed by McCormick's planes): a linear function of the mask
-/// below the margin, which is minimised over at most as many deletions as the budget leaves. `ibp`, `crown` and
-/// `alpha` stop at the root.
+/// below the margin, which is minimised over at most as many deletions as the budget leaves. Parts with few deletions
+/// left are enumerated. `ibp`, `crown` and `alpha` stop at the root.
 struct DeletionSearch {
   let certifier: GraphCertifier
   let network: MaskedNetwork
@@ -22,6 +24,15 @@ struct DeletionSearch {
       certifier.model, graph: graph, node: node, semantics: .remove, classCount: certifier.classCount)
     candidates = Explanation.candidates(network, depth: certifier.model.depth)
     self.budget = min(budget, candidates.count)
+  }
+
+  /// A part with at most this many deletions is enumerated rather than split.
+  private static let enumerated = 4096
+
+  private var sweep: DeletionSweep {
+    DeletionSweep(
+      bound: network.bound, arcsPerEdge: network.arcsPerEdge, edgeCount: network.edgeCount,
+      classCount: certifier.classCount, readouts: 1)
   }
 
   /// A subproblem: edges that stay, edges that are gone.
@@ -49,12 +60,18 @@ struct DeletionSearch {
       }
     }
     try greedy(target) { try probe($0) }
+    if certifier.method == .smt {
+      return try decideExactly(id, target, reached: reached, worst: worst, evaluations: evaluations)
+    }
 
     var root = Part(kept: [], deleted: [], bound: -.infinity, branch: nil)
-    root = try bounded(root, target)
+    root = try bound(root, target)
     evaluations += 1
     var open = [root]
     var proven = Double.infinity
+    var bounded = 0
+    let deadline = certifier.seconds.map { Date().addingTimeInterval($0) }
+    func isLate() -> Bool { deadline.map { Date() > $0 } ?? false }
     let searches = certifier.method == .bab
     while let position = open.indices.min(by: { open[$0].bound < open[$1].bound }) {
       // The least bound of all open parts bounds the margin; nothing open can beat what was reached.
@@ -64,8 +81,22 @@ struct DeletionSearch {
       {
         break
       }
-      if !searches || evaluations > certifier.nodeLimit || reached <= 0 { break }
+      if !searches || evaluations > certifier.limit || bounded > certifier.nodeLimit || isLate()
+        || reached <= 0
+      {
+        break
+      }
       let part = open.remove(at: position)
+      let free = candidates.filter { !part.kept.contains($0) && !part.deleted.contains($0) }
+      let left = budget - part.deleted.count
+      if DeletionEnumerator.count(edges: free.count, budget: left) <= Double(Self.enumerated) {
+        let sets = DeletionSweep.subsets(of: free, upTo: left).map { part.deleted + $0 }
+        let found = try sweep.least(sets[...], targets: [target])
+        evaluations += sets.count
+        proven = min(proven, found.lower[0])
+        try probe(sets[found.deletion[0]])
+        continue
+      }
       guard part.deleted.count < budget, let edge = part.branch else {
         proven = min(proven, try leaf(part.deleted, target))
         evaluations += 1
@@ -77,8 +108,9 @@ struct DeletionSearch {
       var with = part
       with.kept.insert(edge)
       for child in [without, with] {
-        let next = try bounded(child, target)
+        let next = try bound(child, target)
         evaluations += 1
+        bounded += 1
         open.append(
           Part(
             kept: child.kept, deleted: child.deleted, bound: max(part.bound, next.bound), branch: next.branch)
@@ -96,6 +128,41 @@ struct DeletionSearch {
       id: id, target: target, marginLower: lower, marginReached: reached, verdict: verdict,
       witness: verdict == .vulnerable ? .deletedEdges(worst.map { network.edgeIndex[$0] }.sorted()) : nil,
       evaluations: evaluations)
+  }
+
+  /// Z3 decides; its deletion is evaluated like any other.
+  private func decideExactly(
+    _ id: InstanceID, _ target: Int, reached: Double, worst: [Int], evaluations: Int
+  ) throws -> NodeCertificate {
+    let lower = try bound(Part(kept: [], deleted: [], bound: -.infinity, branch: nil), target).bound
+    var certificate = NodeCertificate(
+      id: id, target: target, marginLower: lower, marginReached: reached, verdict: .unknown, witness: nil,
+      evaluations: evaluations + 1)
+    let query = DeletionQuery(
+      network.bound, arcsPerEdge: network.arcsPerEdge, candidates: candidates, budget: budget, target: target)
+    let answer = try query.decide(
+      deadline: certifier.seconds.map { Date().addingTimeInterval($0) }, isolated: certifier.isolated)
+    var deletion = worst
+    switch answer {
+    case .robust:
+      certificate.verdict = .robust
+      // Exactly decided: no deletion within the budget reaches a tie.
+      certificate.marginLower = max(lower, 0)
+      return certificate
+    case .changed(let edges):
+      let value = Self.margin(try network.logits(edgeFactors: mask(edges), rows: 1), target)
+      certificate.evaluations += 1
+      if value < reached {
+        certificate.marginReached = value
+        deletion = edges
+      }
+    case .unknown: break
+    }
+    if certificate.marginReached <= 0, try isViolation(deletion, target) {
+      certificate.verdict = .vulnerable
+      certificate.witness = .deletedEdges(deletion.map { network.edgeIndex[$0] }.sorted())
+    }
+    return certificate
   }
 
   private static func margin(_ logits: [Double], _ target: Int) -> Double {
@@ -150,7 +217,7 @@ struct DeletionSearch {
     return outputs.lower.elements.enumerated().contains { $0.offset != target && $0.element >= top }
   }
 
-  private func bounded(_ part: Part, _ target: Int) throws -> Part {
+  private func bound(_ part: Part, _ target: Int) throws -> Part {
     var part = part
     let left = budget - part.deleted.count
     let free = candidates.filter { !part.kept.contains($0) && !part.deleted.contains($0) }

@@ -1,3 +1,4 @@
+import Foundation
 import IR
 import Rigor
 import SMT
@@ -16,6 +17,8 @@ extension FeatureBox {
     var options = SolverOptions()
     options.method = certifier.method == .smt ? .exact : .auto
     options.seed = certifier.seed
+    options.deadline = certifier.seconds.map { Date().addingTimeInterval($0) }
+    options.isolated = certifier.isolated
     let result = try SafetySolver(network, query, options: options).solve()
     certificate.evaluations += result.statistics.nodes
     switch result.verdict {

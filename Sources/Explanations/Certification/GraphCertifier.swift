@@ -2,6 +2,7 @@ import Bounds
 import Domains
 import IR
 import Importers
+import SMT
 import Tensors
 
 /// Certifies the prediction of nodes (or of a graph) against perturbed features or deleted edges.
@@ -16,6 +17,10 @@ public struct GraphCertifier: Sendable {
   public var limit = 5_000_000
   public var nodeLimit = 20_000
   public var seed: UInt64 = 0
+  /// What `smt` may take for a node, in seconds; nil for no limit.
+  public var seconds: Double?
+  /// The process that `smt` runs Z3 in, so that the limit holds whatever Z3 does; nil for this one.
+  public var isolated: Z3Process?
 
   public init(model: any GraphModel, classCount: Int, method: CertificationMethod) {
     self.model = model
@@ -35,15 +40,12 @@ public struct GraphCertifier: Sendable {
       switch method {
       case .enumerate:
         certificates = try DeletionEnumerator(self, graph).certify(nodes: nodes, budget: budget)
-      case .bab, .crown, .ibp, .alpha:
+      case .bab, .crown, .ibp, .alpha, .smt:
         let targets: [Int?] = nodes.map { $0 } ?? [nil]
         certificates = try Parallel.map(targets.count) { index in
           try DeletionSearch(self, graph, node: targets[index], budget: budget).certify(
             id: targets[index].map { .number($0) } ?? graph.id)
         }
-      case .smt:
-        throw ExplanationError.notApplicable(
-          "--method smt decides feature boxes; deletions are decided exactly by enumerate and bab")
       }
     }
     return GraphCertificate(perturbation: perturbation, method: method, nodes: certificates)
@@ -117,9 +119,9 @@ struct FeatureBox {
     var options = BoundOptions()
     switch certifier.method {
     case .ibp: options.method = .ibp
-    case .crown: options.method = .crown
-    case .alpha: options.method = .alphaCrown
-    default: options.method = .best
+    case .crown: options.method = isLarge ? .crownIBP : .crown
+    case .alpha: options.method = isLarge ? .crownIBP : .alphaCrown
+    default: options.method = isLarge ? .crownIBP : .best
     }
     let isPoint = lower == upper
     let region = Region([isPoint ? .fixed(center) : .box(lower: lower, upper: upper)])
@@ -135,6 +137,14 @@ struct FeatureBox {
       try decideExactly(&certificate, target)
     }
     return certificate
+  }
+
+  /// Whether a layer is too wide to bound each of its neurons backwards: intervals bound them then.
+  private var isLarge: Bool {
+    bound.nodes.contains { node in
+      if case .elementwise = node.operation { return node.shape.count > 4096 }
+      return false
+    }
   }
 
   /// Whether intervals confirm that the prediction at a point is another class.

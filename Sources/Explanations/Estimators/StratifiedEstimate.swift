@@ -88,14 +88,19 @@ extension StratifiedDesign {
   }
 }
 
-/// The additive control variate: the sum of the effects of removing each element alone (or, from the other
-/// end, of keeping each element alone).
+/// The control variate made of single-removal effects, whose exact mean over the subsets of a size is known.
+///
+/// What removals do to a probability saturates, so the control multiplies: removing a set leaves the product of what
+/// removing each of its elements leaves, of the probability or of its complement, whichever is larger; means are
+/// elementary symmetric polynomials. Values outside [0, 1] and effects from the far end are added instead.
 private struct Control {
   let intact: [Double]
   let elements: Int
   private(set) var level: Int?
   /// Effect of element e on value v at [e * valueCount + v].
   private var effects: [Double] = []
+  /// By value: the ratios of a multiplicative control with what they multiply; nil where effects are added.
+  private var products: [(ratios: [Double], start: Double, offset: Double)?] = []
   private var valueCount = 0
 
   init(intact: [Double], elements: Int) {
@@ -113,25 +118,61 @@ private struct Control {
         for v in 0..<valueCount { effects[e * valueCount + v] = values[row * valueCount + v] - intact[v] }
       }
     }
+    products = [(ratios: [Double], start: Double, offset: Double)?](repeating: nil, count: valueCount)
     if level != 1 {
       // From the far end only differences between elements matter within a level.
       for i in effects.indices { effects[i] = -effects[i] }
+      return
+    }
+    for v in 0..<valueCount {
+      let after = (0..<elements).map { intact[v] + effects[$0 * valueCount + v] }
+      guard (after + [intact[v]]).allSatisfy({ $0 >= 0 && $0 <= 1 }) else { continue }
+      if intact[v] >= 0.5 {
+        products[v] = (after.map { $0 / intact[v] }, intact[v], 0)
+      } else {
+        // 1 - (1 - p) times ratios of the complement.
+        products[v] = (after.map { (1 - $0) / (1 - intact[v]) }, intact[v] - 1, 1)
+      }
     }
   }
 
   func value(_ flags: [UInt8], row: Int, value v: Int) -> Double {
+    if let product = products[v] {
+      var factor = product.start
+      for e in 0..<elements where flags[row * elements + e] == 1 { factor *= product.ratios[e] }
+      return product.offset + factor
+    }
     var sum = 0.0
     for e in 0..<elements where flags[row * elements + e] == 1 { sum += effects[e * valueCount + v] }
     return sum
   }
 
-  /// The control's exact mean in a stratum: (k/m) times the sum of the effects at level k.
+  /// The control's exact mean in a stratum.
   func mean(of stratum: StratifiedDesign.Stratum, masses: [Double], value v: Int) -> Double {
     guard level != nil else { return 0 }
+    if let product = products[v] {
+      let means = Self.productMeans(product.ratios, upTo: stratum.levels.max() ?? 0)
+      let mean = stratum.levels.reduce(0.0) { $0 + masses[$1] * means[$1] } / stratum.mass
+      return product.offset + product.start * mean
+    }
+    // (k/m) times the sum of the effects at level k.
     var total = 0.0
     for e in 0..<elements { total += effects[e * valueCount + v] }
     let expectedSize = stratum.levels.reduce(0.0) { $0 + masses[$1] * Double($1) } / stratum.mass
     return total * expectedSize / Double(elements)
+  }
+
+  /// Mean products over all subsets of size k, for k = 0...most.
+  private static func productMeans(_ ratios: [Double], upTo most: Int) -> [Double] {
+    var means = [1.0] + [Double](repeating: 0, count: most)
+    for (index, ratio) in ratios.enumerated() {
+      // Of the k-subsets of j elements, k/j contain the last one.
+      let j = Double(index + 1)
+      for k in stride(from: min(most, index + 1), through: 1, by: -1) {
+        means[k] = means[k] * (j - Double(k)) / j + means[k - 1] * ratio * Double(k) / j
+      }
+    }
+    return means
   }
 }
 

@@ -76,7 +76,7 @@ public struct PGExplainer: Sendable {
       throw ExplanationError.notApplicable("PGExplainer needs a model whose node embeddings are known")
     }
     let z = try embedding.run([])[0].float64
-    let width = z.shape[2]
+    let width = z.shape.dims[z.shape.rank - 1]
     let parts = network.node == nil ? 2 : 3
     var values: [Double] = []
     values.reserveCapacity(network.arcCount * width * parts)

@@ -90,7 +90,9 @@ struct Explanation: Sendable {
     let isHard =
       scores.allSatisfy { $0 == 0 || $0 == 1 } && (directed ?? []).allSatisfy { $0 == 0 || $0 == 1 }
     let isScored = instance.item != nil
-    if isScored && !isHard {
+    let isShare = (directed ?? scores).allSatisfy { $0 >= 0 && $0 <= 1 }
+    if isScored && !isShare { notes.append("scores lie outside 0...1: soft metrics are undefined") }
+    if isScored && !isHard && isShare {
       if case .edges = kind {
         softFactors = directed ?? scores.flatMap { [Double](repeating: $0, count: network.arcsPerEdge) }
       } else {

@@ -1,5 +1,6 @@
 import Domains
 import FileFormats
+import Foundation
 import IR
 import Importers
 import Operators
@@ -21,8 +22,8 @@ public struct MaskedNetwork: Sendable {
   public let node: Int?
   /// The bound graph: one input, the factors on arcs.
   public let bound: Graph
-  /// The bound graph with features as a further, first input; used by node and feature masks.
-  let withFeatures: Graph?
+  /// The bound graph with features as a further, first input; bound when a node or feature mask first needs it.
+  private let withFeatures: Deferred<Graph>
   private let block: Int
 
   /// Arcs per edge: both directions of an undirected edge.
@@ -78,7 +79,9 @@ public struct MaskedNetwork: Sendable {
     let readout: GraphNetwork.Readout = center.map { .node($0) } ?? .all
     bound = try model.bind(
       structure, features: .constant(used.paddedFeatures), masking: masking, readout: readout)
-    withFeatures = try model.bind(structure, features: .input, masking: masking, readout: readout)
+    withFeatures = Deferred {
+      try model.bind(structure, features: .input, masking: masking, readout: readout)
+    }
     // Blocks of about 256 kB per value stay in the second-level cache.
     let widest = bound.nodes.map(\.shape.count).max() ?? 1
     block = max(1, min(256, 32_768 / max(1, widest)))
@@ -127,7 +130,7 @@ public struct MaskedNetwork: Sendable {
 
   /// Logits for replaced features, row-major [rows, nodes, features], on the unmasked edges.
   public func logits(features: [Double], rows: Int) throws -> [Double] {
-    guard let withFeatures else { return [] }
+    let withFeatures = try withFeatures.value()
     let size = graph.nodeCount * graph.featureCount
     precondition(features.count == rows * size)
     var domain = ConcreteDomain(.float64)
@@ -162,6 +165,25 @@ public struct MaskedNetwork: Sendable {
     try bound.pullBack([(bound.outputs[0].node, covector)], rule: &rule)
     let zero = [Double](repeating: 0, count: rows * arcCount)
     return (logits, rule.inputGradients[bound.inputs[0]]?.elements ?? zero)
+  }
+}
+
+/// A value that is made when it is first asked for, once.
+private final class Deferred<Value: Sendable>: @unchecked Sendable {
+  // `made` is only touched under the lock.
+  private let lock = NSLock()
+  private let make: @Sendable () throws -> Value
+  private var made: Value?
+
+  init(_ make: @escaping @Sendable () throws -> Value) { self.make = make }
+
+  func value() throws -> Value {
+    try lock.withLock {
+      if let made { return made }
+      let value = try make()
+      made = value
+      return value
+    }
   }
 }
 

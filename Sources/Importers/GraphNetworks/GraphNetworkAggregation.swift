@@ -15,6 +15,23 @@ extension GraphNetworkBinder {
     return made
   }
 
+  /// The same for the arcs (then self-loops) of the present neighbourhood.
+  mutating func local(_ kind: CoefficientKind) throws -> Coefficients {
+    let whole = try coefficients(kind)
+    if scope.isWhole { return whole }
+    if let known = localCoefficients[kind] { return known }
+    let made: Coefficients
+    switch whole {
+    case .fixed(let values, let roundings):
+      made = .fixed(scope.loopedIndex.map { values[Int($0)] }, roundings: roundings)
+    case .variable(let node):
+      made = .variable(
+        try builder.linear(IndexMap([allLooped.count], to: [looped.count], index: scope.loopedIndex), node))
+    }
+    localCoefficients[kind] = made
+    return made
+  }
+
   private mutating func makeCoefficients(_ kind: CoefficientKind) throws -> Coefficients {
     switch kind {
     case .gcn:
@@ -33,7 +50,7 @@ extension GraphNetworkBinder {
       return try scaledByMask(structure.weights + loops, roundings: 0)
     case .mean:
       try refuseSelfLoops()
-      let zeros = [Double](repeating: 0, count: nodes)
+      let zeros = [Double](repeating: 0, count: structure.nodeCount)
       if masking == .removal, let mask { return .variable(try presentMean(mask)) }
       let coefficients = structure.arcs.target.enumerated().map { arc, target -> Double in
         let place = Int(target)
@@ -42,7 +59,7 @@ extension GraphNetworkBinder {
       }
       return try scaledByMask(coefficients + zeros, roundings: 1)
     case .factors:
-      let ones = [Double](repeating: 1, count: looped.count)
+      let ones = [Double](repeating: 1, count: allLooped.count)
       return try scaledByMask(ones, roundings: 0)
     }
   }
@@ -58,7 +75,7 @@ extension GraphNetworkBinder {
   private mutating func scaledByMask(_ values: [Double], roundings: Int) throws -> Coefficients {
     guard let mask else { return .fixed(values, roundings: roundings) }
     let arcs = structure.arcs.count
-    let all: Shape = [looped.count]
+    let all: Shape = [allLooped.count]
     let scaled = try builder.linear(
       Diagonal(Weight(Tensor([arcs], Array(values[0..<arcs]))), shape: [arcs], roundings: roundings), mask)
     let loops = [Double](repeating: 0, count: arcs) + values[arcs...]
@@ -77,8 +94,8 @@ extension GraphNetworkBinder {
   /// Mean over the arcs that are present: m_e / max(1, sum of m).
   private mutating func presentMean(_ mask: NodeID) throws -> NodeID {
     let arcs: Shape = [structure.arcs.count]
-    let perNode: Shape = [nodes]
-    let all: Shape = [looped.count]
+    let perNode: Shape = [structure.nodeCount]
+    let all: Shape = [allLooped.count]
     let minusOne = Weight(Tensor(repeating: -1, perNode))
     let one = Weight(Tensor(repeating: 1, perNode))
     let excess = try builder.linear(
@@ -123,12 +140,19 @@ extension GraphNetworkBinder {
     return try builder.affine(terms, bias: spread(neighbours.bias, left.outputShape))
   }
 
+  /// Values of all arcs, reduced to those of the present neighbourhood.
+  private mutating func localArcs(_ value: NodeID) throws -> NodeID {
+    if scope.isWhole { return value }
+    return try builder.linear(
+      IndexMap([structure.arcs.count], to: [scope.arcs.count], index: scope.arcIndex), value)
+  }
+
   private mutating func maximum(_ x: NodeID) throws -> NodeID {
-    let arcs = structure.arcs
+    let arcs = scope.arcs
     let zero = builder.constant(Weight(Tensor([1], [0])), name: nil)
     if masking == .removal, let mask {
       return try builder.discrete(
-        MaskedMaximum(arcs, width: width(x)), [mask, x], type: builder[x].elementType)
+        MaskedMaximum(arcs, width: width(x)), [try localArcs(mask), x], type: builder[x].elementType)
     }
     if mask == nil && structure.weights.allSatisfy({ $0 == 1 }) {
       return try builder.selection(SegmentMaximum.ofNeighbours(arcs, width: width(x)), [x, zero])
@@ -141,10 +165,13 @@ extension GraphNetworkBinder {
       guard let form = Multiply([arcs.count, 1], rows) else {
         throw GraphError(node: builder.scope, reason: "shapes of messages do not fit")
       }
-      let column = try builder.linear(Reshape([arcs.count], to: [arcs.count, 1]), try weights(mask))
+      let column = try builder.linear(
+        Reshape([arcs.count], to: [arcs.count, 1]), try localArcs(weights(mask)))
       messages = try builder.product(form, column, messages)
     } else {
-      let factors = structure.weights.flatMap { [Double](repeating: $0, count: width(x)) }
+      let factors = scope.arcIndex.map { structure.weights[Int($0)] }.flatMap {
+        [Double](repeating: $0, count: width(x))
+      }
       messages = try builder.linear(Diagonal(Weight(Tensor(rows, factors)), shape: rows), messages)
     }
     return try builder.selection(SegmentMaximum.ofMessages(arcs, width: width(x)), [messages, zero])
@@ -208,10 +235,11 @@ extension GraphNetworkBinder {
 
   /// Mask factors on arcs (times arc weights), 1 on self-loops, as a node.
   private mutating func factors() throws -> NodeID {
-    switch try coefficients(.factors) {
+    switch try local(.factors) {
     case .variable(let node): return node
     case .fixed:
-      let values = structure.weights + [Double](repeating: 1, count: nodes)
+      let all = structure.weights + [Double](repeating: 1, count: structure.nodeCount)
+      let values = scope.loopedIndex.map { all[Int($0)] }
       return builder.constant(Weight(Tensor([looped.count], values)))
     }
   }

@@ -45,10 +45,16 @@ struct GraphNetworkBinder {
   var mask: NodeID?
   /// Coefficients by kind, shared by all layers.
   var coefficients: [CoefficientKind: Coefficients] = [:]
-  /// Arcs followed by one self-loop per node.
-  let looped: ArcList
-  /// Whether values were already narrowed to the node that is read out.
-  var isNarrow = false
+  /// Arcs of the whole graph followed by one self-loop per node: what coefficients are made for.
+  let allLooped: ArcList
+  /// The nodes that values have rows for at present.
+  var scope: NetworkNeighbourhood
+  /// For every layer the nodes whose rows it has to read for the node that is read out; nil where all are needed.
+  var needed: [[Int]?]
+  /// Values that are never negative: a ReLU of them changes nothing and is left out.
+  private var nonNegative: Set<NodeID> = []
+  /// Coefficients of the present neighbourhood.
+  var localCoefficients: [CoefficientKind: Coefficients] = [:]
 
   /// What weighs messages.
   enum CoefficientKind: Hashable {
@@ -72,10 +78,43 @@ struct GraphNetworkBinder {
     self.structure = structure
     self.masking = masking
     self.readout = readout
-    looped = structure.arcs.withSelfLoops()
+    allLooped = structure.arcs.withSelfLoops()
+    scope = NetworkNeighbourhood(whole: structure.arcs)
+    needed = Self.needed(network, structure.arcs, readout)
   }
 
-  var nodes: Int { structure.nodeCount }
+  /// Rows of the values that are computed at present.
+  var nodes: Int { scope.nodes.count }
+  /// The arcs between these rows, followed by one self-loop per row.
+  var looped: ArcList { scope.looped }
+  /// Whether values were narrowed to the node that is read out.
+  private var isNarrow: Bool {
+    if case .node(let node) = readout { return scope.nodes == [node] }
+    return false
+  }
+
+  private static func needed(
+    _ network: GraphNetwork, _ arcs: ArcList, _ readout: GraphNetwork.Readout
+  ) -> [[Int]?] {
+    var result = [[Int]?](repeating: nil, count: network.layers.count + 1)
+    guard case .node(let node) = readout else { return result }
+    var reached: Set<Int> = [node]
+    result[network.layers.count] = [node]
+    for index in network.layers.indices.reversed() {
+      let layer = network.layers[index]
+      if layer.aggregates {
+        for target in reached {
+          for place in Int(arcs.incoming.start[target])..<Int(arcs.incoming.start[target + 1]) {
+            reached.insert(Int(arcs.incoming.other[place]))
+          }
+        }
+      } else if layer.needsAllNodes {
+        break
+      }
+      result[index] = reached.sorted()
+    }
+    return result
+  }
 
   func shape(_ id: NodeID) -> Shape { builder[id].shape }
 
@@ -98,20 +137,29 @@ struct GraphNetworkBinder {
     var stacked: [NodeID] = []
     for (index, layer) in network.layers.enumerated() {
       builder.scope = "layer\(index)/"
-      if !isNarrow, case .node = readout, !network.layers[index...].contains(where: \.needsAllNodes) {
-        value = try narrow(value)
-        stacked = try stacked.map { try narrow($0) }
-        isNarrow = true
+      if let rows = needed[index], rows.count < nodes {
+        let all = try narrow([value] + stacked, to: rows)
+        (value, stacked) = (all[0], Array(all.dropFirst()))
       }
       switch layer {
       case .stack: stacked.append(value)
       case .concatenateStacked: value = try concatenate(stacked)
+      case .gin(let factor, let mlp):
+        builder.origin = "gin_conv"
+        value = try aggregate(value, .sum(selfFactor: factor), bias: nil)
+        // The perceptron runs on the rows that are read afterwards alone.
+        if let rows = needed[index + 1], rows.count < nodes {
+          let all = try narrow([value] + stacked, to: rows)
+          (value, stacked) = (all[0], Array(all.dropFirst()))
+        }
+        for inner in mlp { value = try lower(inner, value) }
       default: value = try lower(layer, value)
       }
     }
     builder.scope = "readout/"
-    if case .node = readout, !isNarrow { value = try narrow(value) }
-    let flat: Shape = isNarrow || network.task == .graph ? [network.classCount] : [nodes, network.classCount]
+    if case .node(let node) = readout, !isNarrow { value = try narrow([value], to: [node])[0] }
+    let flat: Shape =
+      isNarrow || network.task == .graph ? [network.classCount] : [structure.nodeCount, network.classCount]
     guard shape(value).count == flat.count else {
       throw GraphError(
         node: network.name, reason: "the last layer yields \(shape(value)) where \(flat) logits are expected")
@@ -121,11 +169,27 @@ struct GraphNetworkBinder {
     return builder.build()
   }
 
-  private mutating func narrow(_ value: NodeID) throws -> NodeID {
-    guard case .node(let node) = readout else { return value }
-    isNarrow = true
-    return try builder.linear(
-      IndexMap.slice(shape(value), starts: [node, 0], counts: [1, width(value)], steps: [1, 1]), value)
+  /// Values reduced to the rows of some of the present nodes.
+  private mutating func narrow(_ values: [NodeID], to rows: [Int]) throws -> [NodeID] {
+    let place = Dictionary(
+      uniqueKeysWithValues: scope.nodes.enumerated().map { ($0.element, Int32($0.offset)) })
+    let index = rows.compactMap { place[$0] }
+    guard index.count == rows.count else {
+      throw GraphError(node: network.name, reason: "rows that were dropped are read again")
+    }
+    let origin = builder.origin
+    builder.origin = "neighbourhood"
+    let result = try values.map { value in
+      try builder.linear(
+        IndexMap(shape(value), to: [rows.count, width(value)], index: rowIndex(index, width(value))), value)
+    }
+    builder.origin = origin
+    for (before, after) in zip(values, result) where nonNegative.contains(before) {
+      nonNegative.insert(after)
+    }
+    scope = NetworkNeighbourhood(rows, of: structure.arcs)
+    localCoefficients = [:]
+    return result
   }
 
   private mutating func concatenate(_ parts: [NodeID]) throws -> NodeID {
@@ -147,11 +211,10 @@ struct GraphNetworkBinder {
       builder.origin = "gcn_conv"
       let product = try dense(x, linear, withBias: false)
       return try aggregate(product, .gcn, bias: linear.bias)
-    case .gin(let factor, let mlp):
-      builder.origin = "gin_conv"
-      var value = try aggregate(x, .sum(selfFactor: factor), bias: nil)
-      for inner in mlp { value = try lower(inner, value) }
-      return value
+    case .gin:
+      // Handled by the caller, which knows the rows that are read afterwards.
+      throw UnsupportedOperator(
+        node: network.name, operatorName: "gin_conv", reason: "a convolution inside a layer is not supported")
     case .sage(let aggregator, let neighbours, let own):
       builder.origin = "sage_conv"
       return try sage(x, aggregator, neighbours, own)
@@ -163,10 +226,16 @@ struct GraphNetworkBinder {
       return try dense(x, linear, withBias: true)
     case .activation(let f):
       builder.origin = f.name
-      return builder.elementwise(f, x)
+      guard let relu = f as? Relu, relu.negativeSlope == 0 else { return builder.elementwise(f, x) }
+      if nonNegative.contains(x) { return x }
+      let result = builder.elementwise(f, x)
+      nonNegative.insert(result)
+      return result
     case .normalizeRows(let eps):
       builder.origin = "l2_normalize"
-      return try builder.composite(RowNormalization(shape(x), eps: eps), [x])
+      let result = try builder.composite(RowNormalization(shape(x), eps: eps), [x])
+      if nonNegative.contains(x) { nonNegative.insert(result) }
+      return result
     case .batchNorm(let norm):
       builder.origin = "batch_norm"
       return try batchNorm(x, norm)
@@ -204,7 +273,7 @@ struct GraphNetworkBinder {
   mutating func aggregate(_ x: NodeID, _ kind: CoefficientKind, bias: Weight?) throws -> NodeID {
     let form = Aggregation(looped, width: width(x))
     let constantBias = spread(bias, form.outputShape)
-    switch try coefficients(kind) {
+    switch try local(kind) {
     case .fixed(let values, let roundings):
       let weight = Weight(Tensor([values.count], values))
       return try builder.linear(FixedAggregation(form, weight, roundings: roundings), x, bias: constantBias)

@@ -1,5 +1,6 @@
 import FileFormats
 import IR
+import OnnxFormat
 import Operators
 import Tensors
 
@@ -7,8 +8,8 @@ import Tensors
 /// with an edge list and edge weights.
 ///
 /// Node and edge counts stay symbolic until `bind`, which imports the file for the graph's sizes, builds the edge list
-/// in and turns masks into adjacency entries or edge weights. Exporters that leave no edge weights yield networks
-/// whose edges cannot be masked; they run and their features can be certified.
+/// in and turns masks into adjacency entries or edge weights; where the file has no edge weights, and for masks of
+/// messages, factors are put before its scatters along the edges (``OnnxMaskInsertion``).
 public struct OnnxGraphModel: GraphModel {
   public let name: String
   public let task: GraphNetwork.Task
@@ -17,7 +18,7 @@ public struct OnnxGraphModel: GraphModel {
   public let depth: Int
   /// What may be pooled or normalised over is not known, so neighbourhoods are not sliced.
   public var isGlobal: Bool { true }
-  public var weightZeroIsDeletion: Bool { true }
+  public let weightZeroIsDeletion: Bool
   private let path: String
   private let layout: Layout
 
@@ -31,6 +32,9 @@ public struct OnnxGraphModel: GraphModel {
     var isBatched: Bool
     /// The number of nodes if the file fixes it.
     var nodes: Int?
+
+    /// The inputs that say what is connected to what.
+    var graphInputs: [String] { [adjacency, edgeIndex, edgeWeight].compactMap { $0 } }
   }
 
   /// - Throws: `FileError` if the inputs are not those of a graph network.
@@ -39,21 +43,36 @@ public struct OnnxGraphModel: GraphModel {
     // One node and two arcs tell names, ranks and widths.
     let probe = try Self.probe(path)
     let layout = probe.layout
+    let insertion = OnnxMaskInsertion(
+      try OnnxModelFile(path: path), name: name, features: layout.features, graphInputs: layout.graphInputs)
+    let isWeighted = layout.adjacency != nil || layout.edgeWeight != nil
     let shallow = OnnxGraphModel(
       path: path, name: name, task: task, featureCount: probe.features, classCount: probe.classes, depth: 0,
-      layout: layout)
+      weightZeroIsDeletion: !insertion.hasOtherAggregators, layout: layout)
     let arcs = ArcList(nodeCount: layout.nodes ?? 3, source: [0, 1], target: [1, 0])
-    let masking: ArcMasking = layout.adjacency != nil || layout.edgeWeight != nil ? .weight : .none
-    let bound = try shallow.bind(
-      GraphStructure(arcs: arcs), features: .input, masking: masking, readout: .all)
+    // The first kind of mask that the file takes; without any, it still runs.
+    var depth: Int?
+    for masking in isWeighted ? [ArcMasking.weight] : [.message, .removal] where depth == nil {
+      do {
+        let bound = try shallow.bind(
+          GraphStructure(arcs: arcs), features: .input, masking: masking, readout: .all)
+        depth = Self.maskedDepth(bound)
+      } catch let error as UnsupportedOperator where isWeighted { throw error } catch is UnsupportedOperator {
+      }
+    }
+    if depth == nil {
+      depth = Self.scatterDepth(
+        try shallow.bind(GraphStructure(arcs: arcs), features: .input, masking: .none, readout: .all))
+    }
     self.init(
       path: path, name: name, task: task, featureCount: probe.features, classCount: probe.classes,
-      depth: masking == .none ? Self.scatterDepth(bound) : Self.maskedDepth(bound), layout: layout)
+      depth: depth ?? 1,
+      weightZeroIsDeletion: !insertion.hasOtherAggregators, layout: layout)
   }
 
   private init(
     path: String, name: String, task: GraphNetwork.Task, featureCount: Int, classCount: Int, depth: Int,
-    layout: Layout
+    weightZeroIsDeletion: Bool, layout: Layout
   ) {
     self.path = path
     self.name = name
@@ -61,6 +80,7 @@ public struct OnnxGraphModel: GraphModel {
     self.featureCount = featureCount
     self.classCount = classCount
     self.depth = depth
+    self.weightZeroIsDeletion = weightZeroIsDeletion
     self.layout = layout
   }
 
@@ -109,16 +129,6 @@ public struct OnnxGraphModel: GraphModel {
     _ structure: GraphStructure, features: GraphNetwork.Features, masking: ArcMasking,
     readout: GraphNetwork.Readout
   ) throws -> Graph {
-    if masking == .message {
-      throw UnsupportedOperator(
-        node: name, operatorName: "ONNX graph network", attribute: "semantics",
-        reason: "masks of messages need the layers: use the .safetensors form, or edge-weight")
-    }
-    if masking != .none && layout.adjacency == nil && layout.edgeWeight == nil {
-      throw UnsupportedOperator(
-        node: name, operatorName: "ONNX graph network", attribute: "edge_weight",
-        reason: "the file has no edge weights to mask")
-    }
     if let fixed = layout.nodes, fixed != total(structure) {
       throw FileError(
         file: path, reason: "the network is for \(fixed) nodes, the graph has \(total(structure))")
@@ -136,8 +146,47 @@ public struct OnnxGraphModel: GraphModel {
       options.values[index] = Tensor([2, arcs.source.count], values)
       if let weight = layout.edgeWeight { options.shapes[weight] = [arcs.source.count] }
     }
-    let imported = try Importer.load(path, options).graph
-    return try assemble(imported, structure, arcs, features, masking, readout)
+    var inserted: [OnnxMaskInsertion.Mask] = []
+    let imported: Graph
+    let isWeighted = layout.adjacency != nil || layout.edgeWeight != nil
+    if masking == .none || structure.arcs.count == 0 || (isWeighted && masking != .message) {
+      imported = try Importer.load(path, options).graph
+    } else {
+      let insertion = OnnxMaskInsertion(
+        try OnnxModelFile(path: path), name: name, features: layout.features, graphInputs: layout.graphInputs)
+      let (file, masks) = try insertion.inserted(
+        for: masking, options: options, targets: arcs.target, nodes: nodes)
+      imported = try OnnxImporter.build(file, options).graph
+      inserted = masks
+    }
+    return try assemble(imported, structure, arcs, features, masking, readout, inserted)
+  }
+
+  /// The last value with a row per node that is no linear function of an earlier one: what is pooled, or what the
+  /// classifier of a node network reads.
+  public func bindEmbeddings(_ structure: GraphStructure, features: [Double]) throws -> Graph? {
+    let graph = try bind(structure, features: .constant(features), masking: .none, readout: .all)
+    let nodes = total(structure)
+    let needed = graph.ancestors(of: graph.outputs.map(\.node))
+    func isTable(_ node: Node) -> Bool {
+      let dims = Array(node.shape.dims.drop { $0 == 1 })
+      return needed[node.id] && dims.count == 2 && dims[0] == nodes && dims[1] > 1
+    }
+    let found = graph.nodes.last { node in
+      guard isTable(node), !node.inputs.isEmpty else { return false }
+      if task == .graph { return true }
+      if case .affine = node.operation { return false }
+      return true
+    }
+    guard let found, let width = found.shape.dims.last else { return nil }
+    var b = GraphBuilder(origin: "embeddings", scope: "embeddings/")
+    for node in graph.nodes[...found.id] {
+      b.origin = node.origin
+      b.append(
+        node.operation, inputs: node.inputs, shape: node.shape, type: node.elementType, name: node.name)
+    }
+    b.output(try b.linear(Reshape(found.shape, to: [nodes, width]), found.id))
+    return b.build().prunedToOutputs()
   }
 
   private func total(_ structure: GraphStructure) -> Int { structure.multiplicity.reduce(0, +) }
@@ -174,7 +223,7 @@ public struct OnnxGraphModel: GraphModel {
   /// The imported graph behind the inputs `x` and `mask`.
   private func assemble(
     _ imported: Graph, _ structure: GraphStructure, _ arcs: Arcs, _ features: GraphNetwork.Features,
-    _ masking: ArcMasking, _ readout: GraphNetwork.Readout
+    _ masking: ArcMasking, _ readout: GraphNetwork.Readout, _ inserted: [OnnxMaskInsertion.Mask]
   ) throws -> Graph {
     var b = GraphBuilder(origin: "graph binding", scope: "bind/")
     let small: Shape = [structure.nodeCount, featureCount]
@@ -184,8 +233,14 @@ public struct OnnxGraphModel: GraphModel {
     case .input: x = b.input("x", small)
     }
     let mask = masking == .none ? nil : b.input("mask", [structure.arcs.count])
+    // The file's own weights carry the mask unless factors were put in for it.
+    let scaled = inserted.isEmpty ? mask : nil
     var mapping = [NodeID](repeating: -1, count: imported.nodes.count)
     for node in imported.inputNodes {
+      if let mask, let factor = inserted.first(where: { $0.name == node.name }) {
+        mapping[node.id] = try spread(mask, factor, arcs, structure, &b)
+        continue
+      }
       let entries: [[SparseEntry]]
       let constants: [Double]
       switch node.name {
@@ -199,7 +254,7 @@ public struct OnnxGraphModel: GraphModel {
         var fixed = [Double](repeating: 0, count: n * n)
         for a in arcs.source.indices {
           let place = arcs.target[a] * n + arcs.source[a]
-          if arcs.mask[a] >= 0 && mask != nil {
+          if arcs.mask[a] >= 0 && scaled != nil {
             rows[place].append(SparseEntry(arcs.mask[a], arcs.weight[a]))
           } else {
             fixed[place] += arcs.weight[a]
@@ -208,9 +263,9 @@ public struct OnnxGraphModel: GraphModel {
         (entries, constants) = (rows, fixed)
       case layout.edgeWeight:
         entries = arcs.mask.indices.map {
-          arcs.mask[$0] >= 0 && mask != nil ? [SparseEntry(arcs.mask[$0], arcs.weight[$0])] : []
+          arcs.mask[$0] >= 0 && scaled != nil ? [SparseEntry(arcs.mask[$0], arcs.weight[$0])] : []
         }
-        constants = arcs.mask.indices.map { arcs.mask[$0] >= 0 && mask != nil ? 0 : arcs.weight[$0] }
+        constants = arcs.mask.indices.map { arcs.mask[$0] >= 0 && scaled != nil ? 0 : arcs.weight[$0] }
       default:
         // The edge list: built in by the import; its values stand here in case anything still reads them.
         let ends = arcs.source.map(Double.init) + arcs.target.map(Double.init)
@@ -218,9 +273,9 @@ public struct OnnxGraphModel: GraphModel {
         continue
       }
       let bias = Weight(Tensor(node.shape, constants))
-      if let mask {
+      if let scaled {
         mapping[node.id] = try b.linear(
-          SparseMap([structure.arcs.count], to: node.shape, rows: entries), mask, bias: bias)
+          SparseMap([structure.arcs.count], to: node.shape, rows: entries), scaled, bias: bias)
       } else {
         mapping[node.id] = b.constant(bias)
       }
@@ -248,6 +303,29 @@ public struct OnnxGraphModel: GraphModel {
     }
     b.output(logits, name: "logits")
     return b.build().prunedToOutputs()
+  }
+
+  /// Factors of the structure's arcs where the file was given an input for them; 1 where nothing is masked.
+  private func spread(
+    _ mask: NodeID, _ factor: OnnxMaskInsertion.Mask, _ arcs: Arcs, _ structure: GraphStructure,
+    _ b: inout GraphBuilder
+  ) throws -> NodeID {
+    var rows = [[SparseEntry]](repeating: [], count: factor.shape.count)
+    var constants = [Double](repeating: 1, count: factor.shape.count)
+    func set(_ place: Int, _ arc: Int) {
+      guard arc >= 0, arcs.mask[arc] >= 0 else { return }
+      rows[place] = [SparseEntry(arcs.mask[arc], 1)]
+      constants[place] = 0
+    }
+    if let list = factor.rows {
+      for (row, arc) in list.enumerated() { set(row, arc) }
+    } else {
+      let n = total(structure)
+      for arc in arcs.source.indices { set(arcs.target[arc] * n + arcs.source[arc], arc) }
+    }
+    return try b.linear(
+      SparseMap([structure.arcs.count], to: factor.shape, rows: rows), mask,
+      bias: Weight(Tensor(factor.shape, constants)))
   }
 
   /// The longest chain of products of something that depends on the mask alone with something that depends on the

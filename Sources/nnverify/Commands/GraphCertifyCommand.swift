@@ -2,8 +2,10 @@ import ArgumentParser
 import CommandSupport
 import Explanations
 import FileFormats
+import Foundation
 import Importers
 import Reports
+import SMT
 
 struct GraphCertifyCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -31,6 +33,10 @@ struct GraphCertifyCommand: ParsableCommand {
       valueName: "ibp|crown|alpha|bab|enumerate|smt"))
   var method: CertificationMethod?
 
+  @Option(
+    help: ArgumentHelp("What bab and smt may take to decide a node exactly.", valueName: "seconds"))
+  var timeout: Double?
+
   @Flag(help: "Only the certified node's own features move.")
   var ownRow = false
 
@@ -40,6 +46,9 @@ struct GraphCertifyCommand: ParsableCommand {
   func validate() throws {
     guard GraphPerturbation(perturb) != nil else {
       throw ValidationError("--perturb is features:EPS or edges:BUDGET")
+    }
+    if let timeout, !(timeout > 0 && timeout.isFinite) {
+      throw ValidationError("--timeout must be a positive number of seconds")
     }
   }
 
@@ -60,14 +69,20 @@ struct GraphCertifyCommand: ParsableCommand {
       switch node?.choice ?? .all {
       case .nodes(let list):
         if let bad = list.first(where: { $0 < 0 || $0 >= chosen.nodeCount }) {
-          throw ValidationError("the graph has no node \(bad)")
+          throw FileError(
+            file: inputs.graphs,
+            reason: "the graph has no node \(bad): its nodes are 0 to \(chosen.nodeCount - 1)")
         }
         nodes = list
       case .all, .explained: nodes = Array(0..<chosen.nodeCount)
       }
     }
-    let certifier = GraphCertifier(
+    var certifier = GraphCertifier(
       model: model, classCount: data.classCount(of: model), method: method ?? standard(perturbation, chosen))
+    certifier.seconds = timeout
+    if timeout != nil, let program = Bundle.main.executablePath {
+      certifier.isolated = Z3Process(program: program, arguments: ["smt-child"])
+    }
     let result = try certifier.certify(chosen, nodes: nodes, perturbation: perturbation)
     if json {
       try printJSON(result.json(chosen))
