@@ -18,11 +18,11 @@ private final class Scratch {
   deinit { try? FileManager.default.removeItem(atPath: path) }
 }
 
-private func document(edges: String, explanation: String = "01", nodes: Int = 3, value: String = "0.1")
+private func document(edges: String, explanation: String = "01", nodes: Int = 14, value: String = "0.1")
   -> String
 {
   """
-  {"dataset": "t", "task": "graph", "num_classes": 2, "features": {"kind": "constant", "value": \(value), "dim": 10},
+  {"dataset": "t", "task": "graph", "num_classes": 2, "features": {"kind": "constant", "value": \(value), "dim": 4},
    "graphs": [{"id": "a", "num_nodes": \(nodes), "label": 1, "edges": \(edges), "explanation": "\(explanation)"}]}
   """
 }
@@ -110,7 +110,7 @@ struct GraphCommandTests {
   @Test(
     "Wrong graphs end in one clear error",
     arguments: [
-      (document(edges: "[[0, 1], [1, 7]]"), "node 7 does not exist"),
+      (document(edges: "[[0, 1], [1, 77]]"), "node 77 does not exist"),
       (document(edges: "[[0, 1], [0, 1]]"), "twice"), (document(edges: "[[0, 1], [1, 0]]"), "reverse"),
       (document(edges: "[[1, 0], [1, 2]]"), "directed"), (document(edges: "[[0, 1], [1, 1]]"), "self-loop"),
       (document(edges: "[[0, 1], [1, 2]]", explanation: "1"), "belongs to another graph"),
@@ -118,7 +118,7 @@ struct GraphCommandTests {
       (document(edges: "[[0, 1], [1, 2]]", value: "1e999"), "expected a number"),
       (document(edges: "[[0, 1], [1, 2]]", nodes: 0), "no sensible number"),
       ("{\"dataset\": \"t\"", "unexpected end"),
-      (document(edges: "[[0, 1], [1, 2]]").replacing("\"dim\": 10", with: "\"dim\": 3"), "features"),
+      (document(edges: "[[0, 1], [1, 2]]").replacing("\"dim\": 4", with: "\"dim\": 3"), "features"),
     ])
   func wrongGraphs(_ text: String, _ reason: String) throws {
     let file = try Scratch(text)
