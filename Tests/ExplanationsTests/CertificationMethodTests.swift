@@ -21,7 +21,8 @@ struct CertificationMethodTests {
     arguments: ["karate_gcn", "karate_gin", "karate_sage_mean", "karate_sage_max"])
   func solver(_ name: String) throws {
     let nodes = [9, 11, 16, 20]
-    for budget in [1, 2] {
+    // Two deletions in a graph convolution take Z3 tens of seconds.
+    for budget in name == "karate_gcn" ? [1] : [1, 2] {
       let exact = try certify(name, .enumerate, nodes: nodes, .edges(budget: budget))
       let found = try certify(name, .smt, nodes: nodes, .edges(budget: budget))
       for (a, b) in zip(exact, found) {

@@ -34,7 +34,8 @@ struct GraphCertifyCommand: ParsableCommand {
   var method: CertificationMethod?
 
   @Option(
-    help: ArgumentHelp("What bab and smt may take to decide a node exactly.", valueName: "seconds"))
+    help: ArgumentHelp(
+      "What bab and smt may take to decide a node exactly (60 for smt if left out).", valueName: "seconds"))
   var timeout: Double?
 
   @Flag(help: "Only the certified node's own features move.")
@@ -79,8 +80,8 @@ struct GraphCertifyCommand: ParsableCommand {
     }
     var certifier = GraphCertifier(
       model: model, classCount: data.classCount(of: model), method: method ?? standard(perturbation, chosen))
-    certifier.seconds = timeout
-    if timeout != nil, let program = Bundle.main.executablePath {
+    certifier.seconds = timeout ?? (method == .smt ? 60 : nil)
+    if certifier.seconds != nil, let program = Bundle.main.executablePath {
       certifier.isolated = Z3Process(program: program, arguments: ["smt-child"])
     }
     let result = try certifier.certify(chosen, nodes: nodes, perturbation: perturbation)
