@@ -56,8 +56,12 @@ import Testing
       let u = try numbers(try reference.member("upper"))
       let expected = zip(l, u).map { $1 - $0 }.reduce(0, +)
       print("opzoo \(name) \(label): ratio \(width / expected), plain \(plainWidth / expected)")
-      // The forward pass of the reference takes other lines for LeakyRelu than its backward pass does.
-      if name == "leaky_relu" && method == .forward { continue }
+      if name == "leaky_relu" && method == .forward {
+        // The reference takes an inactive neuron for 0 instead of slope x here, which is no bound: with that line its
+        // numbers come out to nine digits. With the right one the width is this, computed apart from this project.
+        #expect(abs(plainWidth - 1.1127876039971) <= 1e-6)
+        continue
+      }
       #expect(width <= 1.000001 * expected, "\(name) \(label): \(width / expected)")
     }
   }
