@@ -265,14 +265,16 @@ struct BoundEngine: Domain, Sendable {
     if !open.isEmpty { improve(id, open, with: try optimized(id, rows: open), replacing: false) }
   }
 
-  /// What a bound may gain without changing anything that is derived from it, relative to its size: more than rounding.
-  private static let negligible = 1e-9
+  /// Whether bounds of a value improved by more than rounding: only then do other relaxations follow from them.
+  private static func improved(_ low: Double, _ high: Double, to l: Double, _ u: Double) -> Bool {
+    let size = max(abs(low), abs(high)) + (high - low)
+    let noise = size.isFinite ? 1e-9 * size : 0
+    return l - low > noise || high - u > noise
+  }
 
   private static func differ(_ a: Interval, _ b: Interval) -> Bool {
     (0..<a.lower.count).contains { j in
-      let (low, high) = (a.lower[flat: j], a.upper[flat: j])
-      let noise = negligible * (max(abs(low), abs(high)) + (high - low))
-      return b.lower[flat: j] - low > noise || high - b.upper[flat: j] > noise
+      improved(a.lower[flat: j], a.upper[flat: j], to: b.lower[flat: j], b.upper[flat: j])
     }
   }
 
@@ -294,8 +296,7 @@ struct BoundEngine: Domain, Sendable {
         } else {
           let l = max(low, refined.lower[flat: place])
           let u = min(high, refined.upper[flat: place])
-          let noise = Self.negligible * (max(abs(low), abs(high)) + (high - low))
-          if l - low > noise || high - u > noise { intersectionMattered = true }
+          if Self.improved(low, high, to: l, u) { intersectionMattered = true }
           // Two sound bounds of a value meet; if rounding of an empty region says otherwise, keep the first.
           if l <= u {
             refined.lower[flat: place] = l

@@ -16,8 +16,11 @@ import Testing
     var biases: [[Double]]
     var sizes: [Int]
 
-    init(_ sizes: [Int], _ random: inout some RandomNumberGenerator) throws {
+    let isSmooth: Bool
+
+    init(_ sizes: [Int], _ random: inout some RandomNumberGenerator, isSmooth: Bool = false) throws {
       self.sizes = sizes
+      self.isSmooth = isSmooth
       weights = []
       biases = []
       var builder = GraphBuilder()
@@ -31,7 +34,7 @@ import Testing
         biases.append(b)
         let dense = Dense(Weight(Tensor([sizes[k - 1], sizes[k]], w)), inputShape: [sizes[k - 1]])
         x = try builder.linear(dense, x, bias: Weight(Tensor([sizes[k]], b)))
-        if k < sizes.count - 1 { x = builder.elementwise(Relu(), x) }
+        if k < sizes.count - 1 { x = builder.elementwise(isSmooth ? Tanh() : Relu(), x) }
       }
       builder.output(x, name: "y")
       graph = builder.build()
@@ -43,7 +46,7 @@ import Testing
       for k in 0..<weights.count {
         var y = biases[k]
         for i in x.indices { for j in y.indices { y[j] += x[i] * weights[k][i * y.count + j] } }
-        x = k < weights.count - 1 ? y.map { max($0, 0) } : y
+        x = k < weights.count - 1 ? y.map { isSmooth ? tanh($0) : max($0, 0) } : y
       }
       return x
     }
@@ -183,5 +186,47 @@ import Testing
     let problem = try VerificationProblem(query(network, threshold: 3), networks: ["f": network.graph])
     let interrupted = try Verifier(problem, control: control).run()
     #expect(interrupted.verdict == .unknown || interrupted.verdict == .sat)
+  }
+
+  /// With more inputs than boxes are split over, smooth activations are split in the middle of their range. The threshold
+  /// lies just above the largest value that ascent from many corners finds, where bounds at the root do not reach.
+  @Test func smoothActivationsAreSplit() throws {
+    var random = SystemRandomNumberGenerator()
+    var splits = 0
+    for _ in 0..<3 {
+      let network = try Network([14, 6, 4, 1], &random, isSmooth: true)
+      var best = -Double.infinity
+      for _ in 0..<200 {
+        var x = (0..<14).map { _ in Bool.random(using: &random) ? 1.0 : -1.0 }
+        var value = network.value(x)[0]
+        var moved = true
+        while moved {
+          moved = false
+          for j in x.indices {
+            var y = x
+            y[j] = -y[j]
+            let other = network.value(y)[0]
+            if other > value { (x, value, moved) = (y, other, true) }
+          }
+        }
+        best = max(best, value)
+      }
+      let above = (best + 0.05).rounded(toBits: 10)
+      let answer = try verify(network, query(network, threshold: above))
+      #expect(answer.verdict == .unsat, "\(best): \(answer.verdict), \(answer.reason)")
+      splits += answer.statistics.subproblems
+      // What is reached is never refuted.
+      let reached = (best - 0.01).rounded(toBits: 10)
+      #expect(try verify(network, query(network, threshold: reached)).verdict != .unsat)
+    }
+    #expect(splits > 3, "decided at the root, the splits were not tried")
+  }
+}
+
+extension Double {
+  /// A number with few binary places, so that its decimals are short.
+  fileprivate func rounded(toBits bits: Int) -> Double {
+    let scale = Double(1 << bits)
+    return (self * scale).rounded() / scale
   }
 }

@@ -18,8 +18,10 @@ struct BoundAscent {
   let rad: [Double]
   /// By activation: the slopes below, `rows * count`.
   var slopes: [[Double]?]
-  /// By activation: +1 where a neuron is held at z >= 0, -1 at z <= 0, 0 elsewhere, `owners * count`; nil without splits.
+  /// By activation: +1 where a neuron is held at z >= p, -1 at z <= p, 0 elsewhere, `owners * count`; nil without splits.
   var signs: [[Int8]?]
+  /// By activation: the points p, `owners * count`; nil where all are 0.
+  var points: [[Double]?]
   /// By activation: multipliers of the constraints, `rows * count`.
   var multipliers: [[Double]?]
 
@@ -42,9 +44,11 @@ struct BoundAscent {
     self.rad = rad
     slopes = []
     signs = []
+    points = []
     multipliers = []
     for (activation, table) in zip(context.activations, lines) {
       signs.append(nil)
+      points.append(nil)
       multipliers.append(nil)
       guard activation.isRelu, let table else {
         slopes.append(nil)
@@ -68,6 +72,7 @@ struct BoundAscent {
     rule.rowSlopes = slopes
     rule.recording = recording
     rule.multipliers = signedMultipliers()
+    rule.points = points
     try problem.pullBackRows(rowLists, rule: &rule)
     if recording { coefficients = rule.recorded }
     return rule.linearBounds(mid: mid, rad: rad)
@@ -106,9 +111,11 @@ struct BoundAscent {
       if let best, isDone(best.lower) { return }
       if isLast { return }
       try findArguments(bounds)
-      for (i, activation) in context.activations.enumerated() where activation.isRelu {
-        guard let a = coefficients[activation.node], let z = arguments[i], slopes[i] != nil else { continue }
-        ascendSlopes(i, activation, a, z, rate * slopeRate, iteration, &slopeMoments[i])
+      for (i, activation) in context.activations.enumerated() {
+        guard let a = coefficients[activation.node], let z = arguments[i] else { continue }
+        if slopes[i] != nil {
+          ascendSlopes(i, activation, a, z, rate * slopeRate, iteration, &slopeMoments[i])
+        }
         if multipliers[i] != nil {
           ascendMultipliers(i, activation, z, rate * multiplierRate, iteration, &multiplierMoments[i])
         }
@@ -202,6 +209,7 @@ struct BoundAscent {
     guard var values = multipliers[i], var m = moments, let sign = signs[i] else { return }
     multipliers[i] = nil
     moments = nil
+    let own = points[i]
     let n = activation.count
     let (correction1, correction2) = Moments.corrections(step)
     values.withUnsafeMutableBufferPointer { values in
@@ -213,7 +221,7 @@ struct BoundAscent {
                 let s = sign[group.owner * n + j]
                 if s == 0 { continue }
                 let p = r * n + j
-                let g = -Double(s) * z[p]
+                let g = -Double(s) * (z[p] - (own?[group.owner * n + j] ?? 0))
                 first[p] = 0.9 * first[p] + 0.1 * g
                 second[p] = 0.999 * second[p] + 0.001 * g * g
                 let move = first[p] * correction1 / ((second[p] * correction2).squareRoot() + 1e-12)

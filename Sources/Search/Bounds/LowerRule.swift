@@ -75,7 +75,7 @@ struct ActivationLines: Sendable {
 ///
 /// Row r stands for a linear form whose value is at least `A_r x + constant_r - slack_r` over its subproblem's box once
 /// the walk has arrived at the input; slack collects what rounding may have done (see ``SplitContext``). Split
-/// constraints enter as multipliers: with beta >= 0 and s z >= 0, subtracting beta s z lowers the form.
+/// constraints enter as multipliers: with beta >= 0 and s (z - p) >= 0, subtracting beta s (z - p) lowers the form.
 struct LowerRule: AdjointRule {
   typealias Covector = Tensor<Double>
 
@@ -87,6 +87,8 @@ struct LowerRule: AdjointRule {
   var rowSlopes: [[Double]?] = []
   /// By activation: what is subtracted from every row's covector on the argument, `rows * count`.
   var multipliers: [[Double]?] = []
+  /// By activation: the points of the constraints, `owners * count`; nil where all are 0.
+  var points: [[Double]?] = []
   let stopsAtActivations: Bool
   private(set) var constant: [Double]
   private(set) var slack: [Double]
@@ -214,13 +216,31 @@ struct LowerRule: AdjointRule {
     slack = slacks
     chargeConstants()
     if index < multipliers.count, let multipliers = multipliers[index] {
-      // The difference is exact for the multiplier that it stands for, whose sign rounding cannot change.
-      let count = rows * n
-      result.withMutablePointer { a in
-        for i in 0..<count { a[i] -= multipliers[i] }
-      }
+      subtract(multipliers, at: index < points.count ? points[index] : nil, from: &result, n)
     }
     return result
+  }
+
+  /// a - m stands for the multiplier a - fl(a - m), whose sign rounding cannot change; the constant that goes with it is
+  /// off by the rounding of that difference, of its product with the point and of the sum.
+  private mutating func subtract(
+    _ multipliers: [Double], at points: [Double]?, from result: inout Tensor<Double>, _ n: Int
+  ) {
+    let groups = groups.groups
+    result.withMutablePointer { a in
+      for group in groups {
+        for r in group.first..<(group.first + group.count) {
+          for j in 0..<n {
+            let before = a[r * n + j]
+            a[r * n + j] = before - multipliers[r * n + j]
+            guard let points, multipliers[r * n + j] != 0 else { continue }
+            let term = (before - a[r * n + j]) * points[group.owner * n + j]
+            constant[r] += term
+            slack[r] += Rounding.unit * (4 * abs(term) + abs(constant[r]))
+          }
+        }
+      }
+    }
   }
 
   mutating func product(_ form: any BilinearForm, _ c: Tensor<Double>, at node: Node) throws -> [Tensor<

@@ -6,6 +6,8 @@ import Tensors
 
 /// Branch and bound over the phases of ReLUs, for one clause (a conjunction of rows) over one box: the bounds of
 /// arguments over the whole box stay, alpha and beta are optimised together in every subproblem (Wang et al. 2021).
+/// Other activations are split in the middle of their argument's range, with multipliers for that point (Shi et al.
+/// 2024), and relaxed anew on either side.
 ///
 /// A clause is refuted once any of its rows is. Rounds have a fixed size and results are used in order, so the outcome
 /// does not depend on the number of threads.
@@ -71,7 +73,7 @@ struct ReluSplitSearch {
   mutating func run() throws -> SearchOutcome {
     let root = NeuronDomain(
       splits: [], bound: -.infinity, slopes: context.activations.map { _ in nil },
-      multipliers: context.activations.map { _ in nil }, next: nil)
+      multipliers: context.activations.map { _ in nil }, width: context.activations.map(\.count), next: nil)
     var result = try bound([root], iterations: rootIterations)
     var queue: [NeuronDomain] = []
     let checker = WitnessChecker(problem: problem, control: control)
@@ -133,7 +135,7 @@ struct ReluSplitSearch {
     guard let split = domain.next else { return [] }
     return [true, false].map { isActive in
       var child = domain
-      child.splits.append(NeuronSplit(activation: split.activation, neuron: split.neuron, isActive: isActive))
+      child.hold(split, isActive: isActive)
       child.next = nil
       return child
     }
@@ -163,8 +165,16 @@ struct ReluSplitSearch {
     for (b, domain) in domains.enumerated() {
       for split in domain.splits {
         let i = Int(split.activation)
-        tables[i]?.setState(
-          b * context.activations[i].count + Int(split.neuron), split.isActive ? .active : .inactive)
+        let activation = context.activations[i]
+        let j = Int(split.neuron)
+        if activation.isRelu {
+          tables[i]?.setState(b * activation.count + j, split.isActive ? .active : .inactive)
+        } else {
+          let (l, u) = domain.range(of: split, activation)
+          tables[i]?.set(
+            b * activation.count + j, activation.function, l, u, neurons: activation.count,
+            extraCharge: activation.charge[j])
+        }
       }
     }
     return tables
@@ -182,16 +192,21 @@ struct ReluSplitSearch {
       lines: lines(domains), mid: mids, rad: rads)
     for (i, activation) in context.activations.enumerated() {
       let n = activation.count
-      guard ascent.slopes[i] != nil else { continue }
       var signs: [Int8]?
+      var points: [Double]?
       for (b, domain) in domains.enumerated() {
+        // Of several splits of one neuron the last is the tightest on its side.
         for split in domain.splits where Int(split.activation) == i {
           if signs == nil { signs = [Int8](repeating: 0, count: count * n) }
           signs?[b * n + Int(split.neuron)] = split.isActive ? 1 : -1
+          if activation.isRelu { continue }
+          if points == nil { points = [Double](repeating: 0, count: count * n) }
+          points?[b * n + Int(split.neuron)] = split.point
         }
       }
       if signs != nil {
         ascent.signs[i] = signs
+        ascent.points[i] = points
         ascent.multipliers[i] = [Double](repeating: 0, count: count * each * n)
       }
       for (b, domain) in domains.enumerated() {
@@ -202,7 +217,7 @@ struct ReluSplitSearch {
         if let known = domain.multipliers[i], signs != nil {
           for k in 0..<(each * n) { ascent.multipliers[i]?[start + k] = Double(known[k]) }
         }
-        for split in domain.splits where Int(split.activation) == i {
+        for split in domain.splits where Int(split.activation) == i && activation.isRelu {
           // A held neuron has one line on both sides.
           for r in 0..<each {
             ascent.slopes[i]?[start + r * n + Int(split.neuron)] = split.isActive ? 1 : 0
@@ -270,11 +285,13 @@ struct ReluSplitSearch {
     let held = Set(domain.splits.map { Int($0.activation) << 32 | Int($0.neuron) })
     var gaps: [(Double, NeuronSplit)] = []
     var estimates: [(Double, NeuronSplit)] = []
-    for (i, activation) in context.activations.enumerated() where activation.isRelu {
-      guard let a = ascent.coefficients[activation.node], let z = ascent.arguments[i],
-        let slopes = ascent.slopes[i]
-      else { continue }
+    for (i, activation) in context.activations.enumerated() {
+      guard let a = ascent.coefficients[activation.node], let z = ascent.arguments[i] else { continue }
       let n = activation.count
+      guard activation.isRelu, let slopes = ascent.slopes[i] else {
+        gaps += middleSplits(domain, i, activation, a, z, row)
+        continue
+      }
       for j in 0..<n {
         let l = activation.lower[j]
         let u = activation.upper[j]
@@ -304,6 +321,33 @@ struct ReluSplitSearch {
     return chosen
   }
 
+  /// Splits of an activation that is no ReLU, with what the relaxation loses at the minimum.
+  private func middleSplits(
+    _ domain: NeuronDomain, _ i: Int, _ activation: SplitContext.Activation, _ a: Tensor<Double>,
+    _ z: Tensor<Double>, _ row: Int
+  ) -> [(Double, NeuronSplit)] {
+    let n = activation.count
+    let f = activation.function
+    var result: [(Double, NeuronSplit)] = []
+    for j in 0..<n where a[flat: row * n + j] != 0 {
+      var split = NeuronSplit(activation: Int32(i), neuron: Int32(j), isActive: true)
+      let (l, u) = domain.range(of: split, activation)
+      split.point = 0.5 * l + 0.5 * u
+      guard l < split.point, split.point < u, f.linearPiece(l, u) == nil else { continue }
+      let value = min(max(z[flat: row * n + j], l), u)
+      let range = f.range(value, value)
+      var lines = ActivationLines(count: 1)
+      lines.set(0, f, l, u, neurons: n, extraCharge: 0)
+      let coefficient = a[flat: row * n + j]
+      let gap =
+        coefficient > 0
+        ? range.lower - (lines.belowSlope[0] * value + lines.belowIntercept[0])
+        : lines.aboveSlope[0] * value + lines.aboveIntercept[0] - range.upper
+      result.append((abs(coefficient) * gap, split))
+    }
+    return result
+  }
+
   /// Filtered smart branching (De Palma et al. 2021): bounds both children of the best few neurons once and takes the
   /// neuron whose worse child is best.
   private func choose(_ domains: inout [NeuronDomain], _ candidates: [[NeuronSplit]]) throws {
@@ -312,8 +356,7 @@ struct ReluSplitSearch {
       for split in list {
         for isActive in [true, false] {
           var child = domain
-          child.splits.append(
-            NeuronSplit(activation: split.activation, neuron: split.neuron, isActive: isActive))
+          child.hold(split, isActive: isActive)
           trials.append(child)
         }
       }
@@ -345,6 +388,33 @@ struct ReluSplitSearch {
       }
       domains[k].next = best.split
     }
+  }
+}
+
+extension NeuronDomain {
+  /// Holds a neuron on one side. A multiplier of another point of the same neuron says nothing about this one.
+  mutating func hold(_ split: NeuronSplit, isActive: Bool) {
+    var held = split
+    held.isActive = isActive
+    let i = Int(split.activation)
+    if let own = multipliers[i],
+      splits.contains(where: { $0.activation == split.activation && $0.neuron == split.neuron })
+    {
+      var own = own
+      let rows = own.count / max(1, width[i])
+      for r in 0..<rows { own[r * width[i] + Int(split.neuron)] = 0 }
+      multipliers[i] = own
+    }
+    splits.append(held)
+  }
+
+  /// What the argument of a split's neuron can be here.
+  func range(of split: NeuronSplit, _ activation: SplitContext.Activation) -> (Double, Double) {
+    var (l, u) = (activation.lower[Int(split.neuron)], activation.upper[Int(split.neuron)])
+    for held in splits where held.activation == split.activation && held.neuron == split.neuron {
+      if held.isActive { l = max(l, held.point) } else { u = min(u, held.point) }
+    }
+    return (l, u)
   }
 }
 
