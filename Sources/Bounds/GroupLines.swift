@@ -57,27 +57,68 @@ struct GroupLines: Sendable {
     let each = max(1, rows / examples.count)
     var result = [Double](repeating: 0, count: rows * total)
     var constants = [Double](repeating: 0, count: rows)
+    guard rows > 0, outputs > 0 else { return (result, constants) }
     a.withPointer { x in
       result.withUnsafeMutableBufferPointer { y in
-        for r in 0..<rows {
-          for group in examples[examples.count == 1 ? 0 : r / each].groups {
-            let n = group.inputs.count
-            for (j, output) in group.outputs.enumerated() {
-              let value = x[r * outputs + Int(output)]
-              if value == 0 { continue }
-              let isBelow = (value > 0) == below
-              constants[r] += value * (isBelow ? group.belowIntercept[j] : group.aboveIntercept[j])
-              if isBelow {
-                for i in 0..<n { y[r * total + Int(group.inputs[i])] += value * group.below[j * n + i] }
-              } else {
-                for i in 0..<n { y[r * total + Int(group.inputs[i])] += value * group.above[j * n + i] }
-              }
+        constants.withUnsafeMutableBufferPointer { sums in
+          guard let y = y.baseAddress, let sums = sums.baseAddress else { return }
+          for (b, first) in stride(from: 0, to: rows, by: each).enumerated() {
+            for group in examples[min(b, examples.count - 1)].groups {
+              Self.pull(
+                group, below: below, rows: min(each, rows - first), x + first * outputs, outputs,
+                into: y + first * total, total, sums + first)
             }
           }
         }
       }
     }
     return (result, constants)
+  }
+
+  /// One group: the coefficients that take the lines below and those that take the lines above, each a matrix product.
+  /// Every output is in one of the two, so an element is still a sum of at most as many products as there are outputs.
+  private static func pull(
+    _ group: CompositeRelaxation.Group, below: Bool, rows: Int, _ x: UnsafePointer<Double>, _ outputs: Int,
+    into y: UnsafeMutablePointer<Double>, _ total: Int, _ sums: UnsafeMutablePointer<Double>
+  ) {
+    let k = group.outputs.count
+    let n = group.inputs.count
+    guard k > 0, n > 0 else { return }
+    var parts = [[Double](repeating: 0, count: rows * k), [Double](repeating: 0, count: rows * k)]
+    var isUsed = [false, false]
+    for (j, output) in group.outputs.enumerated() {
+      let intercepts = (group.belowIntercept[j], group.aboveIntercept[j])
+      for r in 0..<rows {
+        let value = x[r * outputs + Int(output)]
+        if value == 0 { continue }
+        let isBelow = (value > 0) == below
+        parts[isBelow ? 0 : 1][r * k + j] = value
+        isUsed[isBelow ? 0 : 1] = true
+        sums[r] += value * (isBelow ? intercepts.0 : intercepts.1)
+      }
+    }
+    let start = Int(group.inputs[0])
+    let isContiguous = group.inputs.indices.allSatisfy { Int(group.inputs[$0]) == start + $0 }
+    var scattered = isContiguous ? [] : [Double](repeating: 0, count: rows * n)
+    for (side, lines) in [group.below, group.above].enumerated() where isUsed[side] {
+      parts[side].withUnsafeBufferPointer { part in
+        lines.withUnsafeBufferPointer { lines in
+          scattered.withUnsafeMutableBufferPointer { spread in
+            guard let part = part.baseAddress, let lines = lines.baseAddress,
+              let target = isContiguous ? y + start : spread.baseAddress
+            else { return }
+            Double.gemm(
+              transposeA: false, transposeB: false, m: rows, n: n, k: k, alpha: 1, part, lda: k, lines,
+              ldb: n,
+              beta: 1, target, ldc: isContiguous ? total : n)
+          }
+        }
+      }
+    }
+    if isContiguous { return }
+    for r in 0..<rows {
+      for (i, input) in group.inputs.enumerated() { y[r * total + Int(input)] += scattered[r * n + i] }
+    }
   }
 
   /// Splits `[rows, total]` into one tensor per input.

@@ -27,6 +27,8 @@ public protocol Real: BinaryFloatingPoint, Sendable {
   static func addRuns(
     rows: Int, nin: Int, nout: Int, _ runs: UnsafeBufferPointer<ck_run>, _ y: UnsafePointer<Self>,
     into x: UnsafeMutablePointer<Self>)
+  /// Fills memory with zeros; unlike the generic loop, one call whatever the caller knows of the type.
+  static func clear(_ count: Int, _ x: UnsafeMutablePointer<Self>)
   /// Marks the columns that hold anything but 0 in some row; returns their number, which may stop short of all rows only
   /// when all columns are marked.
   static func usedColumns(
@@ -88,6 +90,9 @@ extension Float: Real {
     rows: Int, nin: Int, nout: Int, _ runs: UnsafeBufferPointer<ck_run>, _ y: UnsafePointer<Float>,
     into x: UnsafeMutablePointer<Float>
   ) { ck_add_runs_f(Int64(rows), Int64(nin), Int64(nout), Int64(runs.count), runs.baseAddress, y, x) }
+  public static func clear(_ count: Int, _ x: UnsafeMutablePointer<Float>) {
+    x.initialize(repeating: 0, count: count)
+  }
   public static func usedColumns(
     rows: Int, _ n: Int, _ x: UnsafePointer<Float>, into used: UnsafeMutablePointer<UInt8>
   ) -> Int { Int(ck_used_columns_f(Int64(rows), Int64(n), x, used)) }
@@ -144,6 +149,9 @@ extension Double: Real {
     rows: Int, nin: Int, nout: Int, _ runs: UnsafeBufferPointer<ck_run>, _ y: UnsafePointer<Double>,
     into x: UnsafeMutablePointer<Double>
   ) { ck_add_runs_d(Int64(rows), Int64(nin), Int64(nout), Int64(runs.count), runs.baseAddress, y, x) }
+  public static func clear(_ count: Int, _ x: UnsafeMutablePointer<Double>) {
+    x.initialize(repeating: 0, count: count)
+  }
   public static func usedColumns(
     rows: Int, _ n: Int, _ x: UnsafePointer<Double>, into used: UnsafeMutablePointer<UInt8>
   ) -> Int { Int(ck_used_columns_d(Int64(rows), Int64(n), x, used)) }

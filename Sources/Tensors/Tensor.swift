@@ -26,8 +26,10 @@ public struct Tensor<Scalar: Real>: Sendable, Equatable {
     self.init(writing: shape) { $0.initialize(repeating: value, count: count) }
   }
 
-  @inlinable
-  public static func zeros(_ shape: Shape) -> Tensor { Tensor(repeating: 0, shape) }
+  public static func zeros(_ shape: Shape) -> Tensor {
+    let count = shape.count
+    return Tensor(writing: shape) { Scalar.clear(count, $0) }
+  }
 
   public init(scalar: Scalar) { self.init(unchecked: [], [scalar]) }
 

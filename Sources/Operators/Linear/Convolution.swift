@@ -301,7 +301,7 @@ func withMemory<T: Real>(_ count: Int, of type: T.Type, _ body: (UnsafeMutablePo
 /// Zeroed memory for the duration of a call.
 func withScratch<T: Real>(_ count: Int, of type: T.Type, _ body: (UnsafeMutablePointer<T>) -> Void) {
   let memory = UnsafeMutablePointer<T>.allocate(capacity: max(count, 1))
-  memory.initialize(repeating: 0, count: max(count, 1))
+  T.clear(max(count, 1), memory)
   defer { memory.deallocate() }
   body(memory)
 }
