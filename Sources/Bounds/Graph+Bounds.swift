@@ -105,6 +105,18 @@ struct BoundProblem {
     Double(rows) * Double(graph.nodes.reduce(0) { $0 + $1.shape.count })
   }
 
+  /// The work of one step of slope optimisation: every row walks the graph backward and forward on both sides, and every
+  /// curved activation gets a line of its own, which costs as much as some fifty coefficients.
+  private func stepWork(rows: Int, _ engine: BoundEngine) -> Double {
+    let curved = graph.nodes.reduce(0) { sum, node in
+      guard case .elementwise(let f) = node.operation, f.pieces == nil, engine.varies[node.id] else {
+        return sum
+      }
+      return sum + node.shape.count
+    }
+    return Self.work(rows: rows, graph) + 50 * Double(2 * rows) * Double(curved)
+  }
+
   /// Up to this much work (about a second on one core) `best` runs every method in full; beyond, it spends no more
   /// than a few CROWN passes.
   private static let smallWork = 2e7
@@ -119,9 +131,9 @@ struct BoundProblem {
     var result = try crownResult(crown, .backward, .crown)
     var optimizedProblem = self
     if !isSmall {
-      // One step walks both sides of every row backward and forward.
       let outputRows = targets.reduce(0) { $0 + ($1.rows?.shape[0] ?? graph[$1.node].shape.count) }
-      optimizedProblem.options.iterations = min(options.iterations, passRows / max(1, outputRows))
+      let steps = Self.work(rows: passRows, graph) / stepWork(rows: max(1, outputRows), crown)
+      optimizedProblem.options.iterations = min(options.iterations, Int(min(steps, 1e6)))
     }
     if isSmall || optimizedProblem.options.iterations > 0 {
       let other = try optimizedProblem.optimized(optimizes: isSmall).result
