@@ -80,9 +80,20 @@ struct BoundProblem {
     case .crownIBP: try single(.none, .crownIBP)
     case .forwardCrown: try single(.forward, .forwardCrown)
     case .crown: try single(.backward, .crown)
-    case .alphaCrown: try optimized().result
+    case .alphaCrown: try neverLooser(optimized().result)
     case .best: try best()
     }
+  }
+
+  /// Optimised intermediate bounds choose other lines, which are not tighter in every direction: CROWN's own result counts
+  /// too.
+  private func neverLooser(_ result: BoundResult) throws -> BoundResult {
+    guard !options.isPlain else { return result }
+    var lean = self
+    lean.options.keepsCoefficients = false
+    var result = result
+    result.intersect(try lean.single(.backward, .crown))
+    return result
   }
 
   /// CROWN, then every row once more with slopes of its own; with `optimizes`, intermediate values too.
