@@ -89,22 +89,26 @@ let package = Package(
       ]),
 
     // Tests.
-    .testTarget(name: "FileFormatsTests", dependencies: ["FileFormats"]),
+    .testTarget(name: "FileFormatsTests", dependencies: ["FileFormats", "TestSupport"]),
     .testTarget(name: "RigorTests", dependencies: ["Rigor"]),
     .testTarget(
-      name: "ExplanationsTests", dependencies: ["Explanations", "FileFormats", "Importers", "Domains"]),
+      name: "ExplanationsTests",
+      dependencies: ["Explanations", "FileFormats", "Importers", "Domains", "TestSupport"]),
     .testTarget(
       name: "OperatorsTests",
-      dependencies: ["Operators", "Domains", "Bounds", "Importers", "FileFormats"],
+      dependencies: ["Operators", "Domains", "Bounds", "Importers", "FileFormats", "TestSupport"],
       exclude: ["make_elementwise_table.py", "make_composite_table.py"],
       resources: [.copy("Fixtures")]),
     .testTarget(
       name: "OnnxFormatTests", dependencies: ["OnnxFormat", "FileFormats"],
       resources: [.copy("Fixtures")]),
     .testTarget(
-      name: "SpecificationsTests", dependencies: ["Specifications"], exclude: ["official_parser.py"]),
+      name: "SpecificationsTests", dependencies: ["Specifications", "TestSupport"],
+      exclude: ["official_parser.py"]),
     .testTarget(name: "ResultsTests", dependencies: ["Results"]),
-    .testTarget(name: "SearchTests", dependencies: ["Search", "Specifications", "Importers", "Operators"]),
+    .testTarget(
+      name: "SearchTests",
+      dependencies: ["Search", "Specifications", "Importers", "Operators", "TestSupport"]),
     .testTarget(name: "BoundsTests", dependencies: ["Bounds"]),
     .testTarget(name: "DomainsTests", dependencies: ["Domains", "Importers", "TestSupport"]),
     .target(name: "TestSupport", dependencies: ["FileFormats"], path: "Tests/TestSupport"),

@@ -3,20 +3,16 @@ import FileFormats
 import Foundation
 import Importers
 import Tensors
+import TestSupport
 import Testing
 
 /// The shared fidelity data.
 enum Shared {
-  static let root: String = {
-    if let path = ProcessInfo.processInfo.environment["NNVERIFY_SHARED"] { return path + "/fidelity" }
-    let project = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-      .deletingLastPathComponent()
-    return project.deletingLastPathComponent().path + "/shared/fidelity"
-  }()
+  static let root = SharedData.path("fidelity")
 
   static var isPresent: Bool { FileManager.default.fileExists(atPath: root + "/README.md") }
 
-  static let skip: Comment = "the shared data are not here: set NNVERIFY_SHARED"
+  static let skip = Comment(rawValue: SharedData.comment)
 
   static func json(_ path: String) throws -> JSONField {
     JSONField(root: try JSONValue.parse(contentsOf: "\(root)/\(path)"), file: path)

@@ -1,15 +1,15 @@
 import FileFormats
 import Foundation
+import TestSupport
 import Testing
 
 /// The folder of shared reference data, or nil where it is absent.
 private func smtData() -> URL? {
-  let root = ProcessInfo.processInfo.environment["NNVERIFY_SHARED"] ?? "../shared"
-  let url = URL(fileURLWithPath: root).appendingPathComponent("smt")
+  let url = SharedData.root.appendingPathComponent("smt")
   return FileManager.default.fileExists(atPath: url.path) ? url : nil
 }
 
-private let noData: Comment = "the shared data (../shared or $NNVERIFY_SHARED) is absent"
+private let noData = Comment(rawValue: SharedData.comment)
 
 @Suite struct WeightFileTests {
   @Test(.enabled(if: smtData() != nil, noData)) func readsKeras1Weights() throws {

@@ -4,14 +4,15 @@ import Foundation
 import IR
 import Importers
 import Tensors
+import TestSupport
 import Testing
 
 @Suite struct KerasTests {
   static let folder: String? = {
-    let root = ProcessInfo.processInfo.environment["NNVERIFY_SHARED"] ?? "../shared"
-    return FileManager.default.fileExists(atPath: root + "/smt") ? root + "/smt" : nil
+    let path = SharedData.path("smt")
+    return FileManager.default.fileExists(atPath: path) ? path : nil
   }()
-  static let absent: Comment = "the shared data (../shared or $NNVERIFY_SHARED) is absent"
+  static let absent = Comment(rawValue: SharedData.comment)
 
   /// The outputs for inputs laid out one after the other, in float32.
   private func run(_ graph: Graph, _ x: [Float], count: Int, output: Int = 0) throws -> [Float] {

@@ -5,12 +5,12 @@ import Foundation
 import Importers
 import IR
 import Tensors
+import TestSupport
 import Testing
 
 /// Widths on small networks of one operator each against stored reference widths (auto_LiRPA 0.7.1, Float64).
 @Suite struct OpZooTests {
-  static let folder =
-    (ProcessInfo.processInfo.environment["NNVERIFY_SHARED"] ?? "../shared") + "/verification/opzoo"
+  static let folder = SharedData.path("verification/opzoo")
   static var names: [String] {
     ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).filter { $0.hasSuffix(".json") }
       .map { String($0.dropLast(5)) }.sorted()
@@ -25,7 +25,7 @@ import Testing
   }
 
   @Test(
-    .enabled(if: !names.isEmpty, "the shared data (../shared or $NNVERIFY_SHARED) is absent"),
+    .enabled(if: !names.isEmpty, Comment(rawValue: SharedData.comment)),
     arguments: names)
   func widths(_ name: String) throws {
     let file = "\(Self.folder)/\(name).json"

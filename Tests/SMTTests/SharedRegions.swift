@@ -2,15 +2,16 @@ import FileFormats
 import Foundation
 import Rigor
 import SMT
+import TestSupport
 import Testing
 
 /// The reference records, where they are present.
 enum SharedRegions {
-  static let absent: Comment = "the shared data (../shared or $NNVERIFY_SHARED) is absent"
+  static let absent = Comment(rawValue: SharedData.comment)
 
   static var folder: String? {
-    let root = ProcessInfo.processInfo.environment["NNVERIFY_SHARED"] ?? "../shared"
-    return FileManager.default.fileExists(atPath: root + "/smt") ? root + "/smt" : nil
+    let path = SharedData.path("smt")
+    return FileManager.default.fileExists(atPath: path) ? path : nil
   }
 
   static func records(_ file: String) throws -> [RegionRecord] {

@@ -5,11 +5,12 @@ import Importers
 import Rigor
 import Search
 import Specifications
+import TestSupport
 import Testing
 
 /// Queries of the shared data with known verdicts.
 @Suite struct SharedQueryTests {
-  static let shared = ProcessInfo.processInfo.environment["NNVERIFY_SHARED"] ?? "../shared"
+  static let shared = SharedData.root.path
   static let isPresent = FileManager.default.fileExists(atPath: shared + "/verification")
 
   static func verify(_ query: Query, _ networks: [String: Graph], seconds: Double = 60, threads: Int = 1)

@@ -1,6 +1,7 @@
 import FileFormats
 import Foundation
 import Specifications
+import TestSupport
 import Testing
 
 /// Compares the VNN-LIB 2.0 parser with the official one (PyPI `vnnlib` 1.0.2) through
@@ -31,7 +32,7 @@ import Testing
     }
   }
 
-  static let shared: String = ProcessInfo.processInfo.environment["NNVERIFY_SHARED"] ?? "../shared"
+  static let shared = SharedData.root.path
   static let python: String? = {
     let check = try? run(["python3", "-c", "import vnnlib; print(vnnlib.__version__)"])
     return check == nil ? nil : "python3"

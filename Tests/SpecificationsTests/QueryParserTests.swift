@@ -2,10 +2,11 @@ import FileFormats
 import Foundation
 import Rigor
 import Specifications
+import TestSupport
 import Testing
 
 @Suite struct QueryParserTests {
-  let shared: String = ProcessInfo.processInfo.environment["NNVERIFY_SHARED"] ?? "../shared"
+  let shared = SharedData.root.path
 
   func declarations(_ type: String = "float32") -> String {
     """

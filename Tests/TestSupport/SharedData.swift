@@ -12,7 +12,7 @@ public enum SharedData {
 
   public static let root: URL = {
     if let path = ProcessInfo.processInfo.environment["NNVERIFY_SHARED"], !path.isEmpty {
-      return URL(fileURLWithPath: path)
+      return URL(fileURLWithPath: path)  // absolute: tests write paths into files elsewhere
     }
     return project.deletingLastPathComponent().appendingPathComponent("shared")
   }()
