@@ -4,7 +4,8 @@ import PackageDescription
 /// The libraries a research script can import, in the order of their dependencies.
 let libraries = [
   "Tensors", "Rigor", "IR", "Operators", "FileFormats", "Importers", "Specifications", "Domains",
-  "Inputs", "Bounds", "Search", "SMT", "Language", "Circuits", "Explanations", "Results", "Reports",
+  "Inputs", "LinearPrograms", "Bounds", "Search", "SMT", "Language", "Circuits", "Explanations", "Results",
+  "Reports",
 ]
 
 let package = Package(
@@ -51,8 +52,9 @@ let package = Package(
     .target(name: "Domains", dependencies: ["IR", "Operators", "Tensors", "Rigor"]),
     .target(name: "Inputs", dependencies: ["Importers", "Domains", "Rigor", "FileFormats"]),
     .target(name: "Bounds", dependencies: ["Domains"]),
-    .target(name: "Search", dependencies: ["Bounds", "Specifications", "Importers"]),
-    .target(name: "SMT", dependencies: ["Bounds", "Specifications", "Importers", "CZ3"]),
+    .target(name: "LinearPrograms", dependencies: ["Rigor"]),
+    .target(name: "Search", dependencies: ["Bounds", "LinearPrograms", "Specifications", "Importers"]),
+    .target(name: "SMT", dependencies: ["Bounds", "LinearPrograms", "Specifications", "Importers", "CZ3"]),
     .target(name: "Language", dependencies: ["FileFormats"]),
     .target(
       name: "Circuits",
@@ -76,7 +78,8 @@ let package = Package(
     .executableTarget(
       name: "nnverify",
       dependencies: [
-        "CommandSupport", "Importers", "Inputs", "Bounds", "Search", "SMT", "Explanations", "Results",
+        "CommandSupport", "Importers", "Inputs", "LinearPrograms", "Bounds", "Search", "SMT", "Explanations",
+        "Results",
         "Reports", "Specifications", "OnnxFormat", "Rigor",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
@@ -91,6 +94,7 @@ let package = Package(
     // Tests.
     .testTarget(name: "FileFormatsTests", dependencies: ["FileFormats", "TestSupport"]),
     .testTarget(name: "RigorTests", dependencies: ["Rigor"]),
+    .testTarget(name: "LinearProgramsTests", dependencies: ["LinearPrograms", "TestSupport"]),
     .testTarget(
       name: "ExplanationsTests",
       dependencies: ["Explanations", "FileFormats", "Importers", "Domains", "TestSupport"]),

@@ -3,6 +3,7 @@ import IR
 import Operators
 import SMT
 import Tensors
+import TestSupport
 import Testing
 
 /// How features are chosen.
@@ -18,7 +19,7 @@ import Testing
 
   /// The recursion equals the largest product over all paths, written out.
   @Test(arguments: 0..<6) func derivativeIsTheBestPath(seed: Int) throws {
-    var g = LoweringTests.Generator(state: UInt64(seed) + 11)
+    var g = UnitGenerator(state: UInt64(seed) + 11)
     func matrix(_ rows: Int, _ columns: Int) -> [[Double]] {
       (0..<rows).map { _ in (0..<columns).map { _ in Double(Float(g.unit() * 2 - 1)) } }
     }

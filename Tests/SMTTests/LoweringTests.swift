@@ -5,25 +5,18 @@ import Operators
 import Rigor
 import SMT
 import Tensors
+import TestSupport
 import Testing
 
 /// The exact form of a network computes what the network computes.
 @Suite struct LoweringTests {
-  private func weight(_ shape: Shape, _ generator: inout Generator) -> Weight {
+  private func weight(_ shape: Shape, _ generator: inout UnitGenerator) -> Weight {
     Weight(Tensor(shape, (0..<shape.count).map { _ in Double(Float(generator.unit() * 2 - 1)) }))
-  }
-
-  struct Generator {
-    var state: UInt64
-    mutating func unit() -> Double {
-      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-      return Double(state >> 33) / Double(1 << 31)
-    }
   }
 
   /// A network with every piecewise linear kind of operation, a residual connection and a divisor.
   private func network(_ seed: UInt64) throws -> Graph {
-    var g = Generator(state: seed)
+    var g = UnitGenerator(state: seed)
     var b = GraphBuilder(origin: "test")
     let x = b.input("x", [1, 4])
     let h1 = try b.linear(Dense(weight([4, 6], &g), inputShape: [1, 4]), x, bias: weight([1, 6], &g))
@@ -55,7 +48,7 @@ import Testing
   @Test(arguments: 0..<8) func exactOutputsAgreeWithTheEngine(seed: Int) throws {
     let graph = try network(UInt64(seed) + 1)
     let exact = try PiecewiseLinearNetwork(graph, to: graph.outputs[0].node)
-    var g = Generator(state: UInt64(seed) + 77)
+    var g = UnitGenerator(state: UInt64(seed) + 77)
     for _ in 0..<20 {
       let x = (0..<4).map { _ in g.unit() * 4 - 2 }
       var domain = ConcreteDomain(.float64)
@@ -75,7 +68,7 @@ import Testing
   @Test(arguments: 0..<10) func methodsAgree(seed: Int) throws {
     let graph = try network(UInt64(seed) * 7 + 3)
     let network = try PiecewiseLinearNetwork(graph, to: graph.outputs[0].node)
-    var g = Generator(state: UInt64(seed) + 5)
+    var g = UnitGenerator(state: UInt64(seed) + 5)
     let center = (0..<4).map { _ in Rational(Int(g.unit() * 200) - 100, 100) }
     let value = network.exactOutputs(at: center)[0]
     for step in 0..<4 {

@@ -1,3 +1,4 @@
+import LinearPrograms
 import Foundation
 import IR
 import Rigor

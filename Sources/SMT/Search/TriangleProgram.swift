@@ -1,3 +1,5 @@
+import LinearPrograms
+
 /// The linear relaxation of a part as one small linear program: every undecided ReLU is the triangle between its two
 /// lines and its chord, all decided neurons are composed away, and decisions enter as rows.
 ///

@@ -52,6 +52,12 @@ struct WitnessChecker {
     return second
   }
 
+  /// A witness at exactly this point of a case's box; nil if it is none.
+  func check(exactly point: [Rational]) -> Witness? {
+    guard let witness = judge(point) else { return nil }
+    return (problem.semantics == .real ? witness.exact : witness.replay) == .holds ? witness : nil
+  }
+
   /// Points to try: the nearest floats inside the box; the numbers themselves, moved to exact bounds they touch.
   private func variants(_ point: [Double], _ bounds: [VariableBounds]) -> [[Rational]] {
     var floats: [Rational] = []

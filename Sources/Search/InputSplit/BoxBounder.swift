@@ -218,12 +218,29 @@ extension VerificationProblem {
   /// Walks rows of the problem back to the input; row lists are by owner, in the order of the rule's groups.
   func pullBackRows(_ lists: [[Int]], rule: inout LowerRule) throws {
     let numbers = lists.flatMap { $0 }
-    var seeds: [NodeID: Tensor<Double>] = [:]
-    var constant = [Double](repeating: 0, count: numbers.count)
-    var slack = constant
+    try rowSeeds(numbers, total: numbers.count, rule.context).run(&rule)
+  }
+
+  /// Where a backward walk starts.
+  struct WalkSeeds {
+    var seeds: [NodeID: Tensor<Double>]
+    var constant: [Double]
+    var slack: [Double]
+
+    func run(_ rule: inout LowerRule) throws {
+      rule.start(constant: constant, slack: slack)
+      try rule.context.graph.pullBack(
+        seeds.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, rule: &rule)
+    }
+  }
+
+  /// The seeds of rows, as the first of `total` rows of a walk; the others are 0.
+  func rowSeeds(_ numbers: [Int], total: Int, _ context: SplitContext) -> WalkSeeds {
+    var walk = WalkSeeds(
+      seeds: [:], constant: [Double](repeating: 0, count: total), slack: [Double](repeating: 0, count: total))
     for (r, number) in numbers.enumerated() {
       let row = rows[number]
-      constant[r] = row.constant
+      walk.constant[r] = row.constant
       for (term, error) in zip(row.terms, row.coefficientErrors) {
         let node: NodeID
         let place: Int
@@ -232,14 +249,13 @@ extension VerificationProblem {
         case .value(let id, let j): (node, place) = (id, j)
         }
         let size = graph[node].shape.count
-        seeds[node, default: .zeros([numbers.count] + graph[node].shape)][flat: r * size + place] +=
+        walk.seeds[node, default: .zeros([total] + graph[node].shape)][flat: r * size + place] +=
           term.coefficient
-        if error > 0, let interval = rule.context.intervals[node] {
-          slack[r] += error * max(abs(interval.lower[flat: place]), abs(interval.upper[flat: place]))
+        if error > 0, let interval = context.intervals[node] {
+          walk.slack[r] += error * max(abs(interval.lower[flat: place]), abs(interval.upper[flat: place]))
         }
       }
     }
-    rule.start(constant: constant, slack: slack)
-    try graph.pullBack(seeds.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, rule: &rule)
+    return walk
   }
 }

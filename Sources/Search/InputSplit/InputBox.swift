@@ -12,4 +12,9 @@ struct InputBox: Sendable {
   var scores: [Double] = []
   /// Which end of each input minimises the critical row; set once the box is bounded.
   var corner: [Bool] = []
+  /// Where a linear program over the bounds of all rows puts the best candidate; set once the box is bounded and every
+  /// ReLU has one side in it.
+  var point: [Double]?
+  /// Whether that program leaves it open, within what numbers can tell, if the rows can be satisfied.
+  var isTie = false
 }

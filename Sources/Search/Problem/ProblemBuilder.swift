@@ -124,6 +124,7 @@ struct ProblemBuilder {
     }
     for variable in inputNumbers.keys { sources[variable] = .input(inputNumbers[variable] ?? 0) }
     let cases = try query.cases().compactMap { try problemCase($0) }
+    let rowGraph = rowGraph(builder, input: input)
     for node in Set(
       rows.flatMap(\.terms).compactMap { term -> NodeID? in
         if case .value(let node, _) = term.source { return node }
@@ -142,8 +143,36 @@ struct ProblemBuilder {
       for t in rows[r].terms.indices { rows[r].terms[t].source = moved(rows[r].terms[t].source) }
     }
     return VerificationProblem(
-      query: query, semantics: semantics, graph: graph, inputNode: mapping[input], rows: rows, cases: cases,
-      sources: sources.map(moved))
+      query: query, semantics: semantics, graph: graph, rowGraph: rowGraph, inputNode: mapping[input],
+      rows: rows, cases: cases, sources: sources.map(moved))
+  }
+
+  /// The networks with all rows as the one output, composites whole; nil without rows.
+  private func rowGraph(_ networks: GraphBuilder, input: NodeID) -> Graph? {
+    if rows.isEmpty { return nil }
+    var entries: [NodeID: [[SparseEntry]]] = [:]
+    for (r, row) in rows.enumerated() {
+      for term in row.terms {
+        let (node, place): (NodeID, Int)
+        switch term.source {
+        case .input(let j): (node, place) = (input, j)
+        case .value(let id, let j): (node, place) = (id, j)
+        }
+        entries[node, default: Array(repeating: [], count: rows.count)][r].append(
+          SparseEntry(place, term.coefficient))
+      }
+    }
+    var builder = networks
+    let nodes = entries.keys.sorted()
+    let maps = nodes.map { node -> any LinearMap in
+      SparseMap(builder.nodes[node].shape, to: [rows.count], rows: entries[node] ?? [])
+    }
+    // Rows are not part of the deployed network: float64 keeps its rounding out.
+    let node = builder.append(
+      .affine(Affine(maps, bias: Weight(Tensor([rows.count], rows.map(\.constant))))), inputs: nodes,
+      shape: [rows.count], type: .float64, name: "rows")
+    builder.output(node)
+    return builder.build()
   }
 
   /// Numbers the flat inputs; inputs that the query equates on every path share a number.
@@ -358,7 +387,8 @@ struct ProblemBuilder {
     rows.append(
       VerificationProblem.Row(
         terms: zip(order, coefficients).map { ($0, $1.nearestDouble) }, coefficientErrors: errors,
-        constant: constant.roundedDown, nearestConstant: expression.constant.nearestDouble))
+        constant: constant.roundedDown, nearestConstant: expression.constant.nearestDouble,
+        exactCoefficients: coefficients, exactConstant: expression.constant))
     return .row(rows.count - 1, strict: strict)
   }
 }

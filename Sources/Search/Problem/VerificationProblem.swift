@@ -34,6 +34,9 @@ public struct VerificationProblem: Sendable {
     var constant: Double
     /// The nearest number to the constant, for searching.
     var nearestConstant: Double
+    /// The coefficients, by term, and the constant as the query states them.
+    var exactCoefficients: [Rational]
+    var exactConstant: Rational
   }
 
   /// A box of the flat input with a condition.
@@ -44,12 +47,21 @@ public struct VerificationProblem: Sendable {
     /// The exact bounds, for witnesses.
     var exact: [VariableBounds]
     var condition: RowFormula
+
+    /// The exact bounds inside a box of doubles.
+    func exactBox(_ lower: [Double], _ upper: [Double]) -> [VariableBounds] {
+      exact.indices.map { j in
+        exact[j].intersection(VariableBounds(lower: Rational(lower[j]), upper: Rational(upper[j])))
+      }
+    }
   }
 
   public let query: Query
   public let semantics: Semantics
   /// One input node `[n]`; outputs are all nodes that rows refer to.
   let graph: Graph
+  /// The networks with all rows as their one output, composites whole; nil without rows.
+  let rowGraph: Graph?
   let inputNode: NodeID
   var inputCount: Int { graph[inputNode].shape.count }
   let rows: [Row]

@@ -1,4 +1,5 @@
-import SMT
+import LinearPrograms
+import TestSupport
 import Testing
 
 /// The answers of the simplex method certify themselves: a feasible point and multipliers that meet are the optimum.
@@ -11,7 +12,7 @@ import Testing
     var upper: [Double]
 
     init(seed: UInt64, variables n: Int, rows m: Int, tightness: Double) {
-      var g = LoweringTests.Generator(state: seed)
+      var g = UnitGenerator(state: seed)
       cost = (0..<n).map { _ in g.unit() * 2 - 1 }
       rows = (0..<(n * m)).map { _ in g.unit() < 0.3 ? 0 : g.unit() * 2 - 1 }
       bounds = (0..<m).map { _ in g.unit() * 2 - tightness }

@@ -4,26 +4,26 @@ import Rigor
 ///
 /// Solved by the dual simplex method on a dense tableau of rationals with the least-index rule, which cannot cycle.
 /// Meant for patterns of small networks: few variables, some dozen to some hundred constraints.
-struct ExactLinearProgram {
-  let lower: [Rational]
-  let upper: [Rational]
+package struct ExactLinearProgram {
+  package let lower: [Rational]
+  package let upper: [Rational]
   /// Rows `coefficients . x + constant <= 0`.
   private var rows: [[Rational]] = []
 
-  init(lower: [Rational], upper: [Rational]) {
+  package init(lower: [Rational], upper: [Rational]) {
     self.lower = lower
     self.upper = upper
   }
 
   /// Requires `coefficients . x + constant <= 0`; the constant is the last entry.
-  mutating func require(_ row: [Rational]) {
+  package mutating func require(_ row: [Rational]) {
     // A row without variables is either always true or makes the program infeasible; both are kept as they are.
     if row.dropLast().allSatisfy(\.isZero), row[row.count - 1].sign <= 0 { return }
     rows.append(row)
   }
 
   /// The point of the polytope nearest to the centre, nil if the polytope is empty.
-  func nearest(to center: [Rational], isL1: Bool) -> (point: [Rational], distance: Rational)? {
+  package func nearest(to center: [Rational], isL1: Bool) -> (point: [Rational], distance: Rational)? {
     // Shifted variables y = x - center in terms of non-negative ones: y = p - q. With L1 the objective is the sum of all
     // p and q, with L-infinity a radius e >= p + q for each coordinate. All costs are non-negative, so the slack
     // basis is dual feasible and the dual simplex method applies at once.
@@ -70,7 +70,7 @@ struct ExactLinearProgram {
   }
 
   /// Minimises `cost . z` for `z >= 0`, rows `a . z <= b`, with non-negative costs. Nil if infeasible.
-  static func dualSimplex(_ tableau: inout [[Rational]], _ cost: inout [Rational]) -> [Rational]? {
+  package static func dualSimplex(_ tableau: inout [[Rational]], _ cost: inout [Rational]) -> [Rational]? {
     let n = cost.count
     let m = tableau.count
     // Column j holds non-basic variable nonbasic[j]; row i basic variable basic[i]; slacks are n ..< n + m.
