@@ -8,7 +8,8 @@ import Tensors
 /// Shapes are settled and constants folded here: the graph holds no shape arithmetic. Control flow with constant
 /// conditions and trip counts is unrolled, functions are inlined, recurrent layers become steps.
 public struct OnnxImporter: Sendable {
-  static let opsets = 7...28
+  /// Versions of the default operator set that are read.
+  public static let opsets = 7...28
   /// The specification of this toolkit names 3 to 13; 14 differs from 13 in nothing that is read here.
   static let irVersions = 3...14
 

@@ -51,36 +51,10 @@ struct ProblemBuilder {
     }
     self.models = models
     sources = []
-    semantics = try Self.semantics(of: query, models)
+    semantics = try query.semantics()
   }
 
   // MARK: Types
-
-  private static func semantics(of query: Query, _ models: [Graph]) throws -> Semantics {
-    var found: Semantics?
-    for tensor in query.tensors {
-      let semantics: Semantics
-      switch tensor.type {
-      case .real: semantics = .real
-      case .float32: semantics = .float32
-      case .float64: semantics = .float64
-      default:
-        throw FileError(
-          file: query.file, place: tensor.position.description,
-          reason:
-            "\(tensor.name) has the element type \(tensor.type); only real, float32 and float64 are supported"
-        )
-      }
-      if let found, found != semantics {
-        throw FileError(
-          file: query.file, place: tensor.position.description,
-          reason: "\(tensor.name) has the element type \(tensor.type), earlier tensors have \(found.rawValue)"
-        )
-      }
-      found = semantics
-    }
-    return found ?? .real
-  }
 
   private func checkType(_ tensor: TensorDeclaration, _ node: Node) throws {
     let type = node.elementType

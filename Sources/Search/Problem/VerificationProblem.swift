@@ -4,16 +4,6 @@ import Rigor
 import Specifications
 import Tensors
 
-/// The arithmetic that a verdict is about, as the element types of a query declare it.
-public enum Semantics: String, Sendable, Hashable {
-  /// Exact real arithmetic on the stored weights.
-  case real
-  /// The network evaluated in float32.
-  case float32
-  /// The network evaluated in float64.
-  case float64
-}
-
 /// A query over networks as one graph with one flat input and linear rows over its values.
 ///
 /// All networks of the query are joined into one graph. Inputs that the query equates are one input. What the

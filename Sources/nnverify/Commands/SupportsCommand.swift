@@ -37,8 +37,9 @@ struct SupportsCommand: ParsableCommand {
 
   func run() throws {
     let answers: [(Bool, [String])] = [
-      (vnnlibVersions, ["1.0", "2.0"]), (onnxOpsetVersions, Self.opsets),
-      (onnxElementTypes, ["real", "float32", "float64"]), (onnxOperators, Self.operators),
+      (vnnlibVersions, ["1.0", "2.0"]),
+      (onnxOpsetVersions, ["\(OnnxImporter.opsets.lowerBound)", "\(OnnxImporter.opsets.upperBound)"]),
+      (onnxElementTypes, ["real", "float32", "float64"]), (onnxOperators, OnnxImporter.supportedOperators),
       (onnxOperatorsUnsatProofs, []), (hiddenNodeTheories, ["NH", "H"]),
       (multipleInputOutputTheories, ["SIO", "MIO"]),
       (multipleNetworkTheories, ["SNET", "MENET", "MINET", "MNET"]),
@@ -50,14 +51,4 @@ struct SupportsCommand: ParsableCommand {
     guard chosen.count == 1 else { throw ValidationError("give exactly one capability; --help lists them") }
     for line in chosen[0].1 { print(line) }
   }
-
-  private static let opsets = ["7", "28"]
-  /// What branch and bound decides; other operators are imported but answered `unknown`.
-  private static let operators = [
-    "Add", "AveragePool", "BatchNormalization", "Concat", "Constant", "Conv", "Div", "Dropout", "Flatten",
-    "Gather",
-    "Gemm", "GlobalAveragePool", "Identity", "LeakyRelu", "MatMul", "Mul", "Pad", "ReduceMean", "ReduceSum",
-    "Relu",
-    "Reshape", "Sigmoid", "Slice", "Split", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze",
-  ]
 }

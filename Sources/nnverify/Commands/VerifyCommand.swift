@@ -141,6 +141,11 @@ final class VerdictOutput: Sendable {
     }
   }
 
+  /// Prints the verdict of a search that did not end by itself.
+  func stop(_ stop: SearchControl.Stop) throws {
+    try finish(Verification(stopped: stop, semantics: (try? query.semantics()) ?? .real))
+  }
+
   private func deliver(_ verification: Verification) throws {
     progress.clear()
     let report = VerificationReport(query: query, verification: verification, seconds: control.elapsed)
@@ -239,7 +244,7 @@ struct VerdictGuardian: Sendable {
         if control.elapsed > since + Self.grace {
           var status = ExitStatus.success
           do {
-            try output.finish(Verification(stopped: stop))
+            try output.stop(stop)
           } catch {
             StandardError.write("Error: \(error)\n")
             status = ExitStatus.failedCheck
