@@ -12,9 +12,8 @@ struct InputBox: Sendable {
   var scores: [Double] = []
   /// Which end of each input minimises the critical row; set once the box is bounded.
   var corner: [Bool] = []
-  /// Where a linear program over the bounds of all rows puts the best candidate; set once the box is bounded and every
-  /// ReLU has one side in it.
+  /// Whether every ReLU has one side in it and the rows are still open.
+  var isLinear = false
+  /// Where a linear program over the rows' bounds then puts the best candidate.
   var point: [Double]?
-  /// Whether that program leaves it open, within what numbers can tell, if the rows can be satisfied.
-  var isTie = false
 }

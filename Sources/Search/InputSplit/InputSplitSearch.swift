@@ -100,7 +100,7 @@ struct InputSplitSearch {
           return .exhausted("a box of single points could not be decided in floating point")
         }
         for box in result.open {
-          switch box.isTie ? breakTie(box) : nil {
+          switch box.isLinear ? decide(box) : nil {
           case .refuted?: statistics.refuted += 1
           case .witness(let witness)?: return .witness(witness)
           default: opened.append(box)
@@ -224,7 +224,7 @@ struct InputSplitSearch {
   /// Elsewhere this does not pay: measured on ACAS Xu, it refutes hardly any box that rows one by one do not.
   private func settle(_ box: inout InputBox, _ open: RowFormula, _ form: (Int) -> LinearForm) -> Bool {
     box.point = nil
-    box.isTie = false
+    box.isLinear = false
     guard context.isPiece(box.states), let clauses = open.clauses(limit: Self.mostClauses), !clauses.isEmpty
     else { return true }
     var best = Double.infinity
@@ -234,12 +234,13 @@ struct InputSplitSearch {
       best = violation
       box.point = point
     }
-    box.isTie = best > -1e-6
-    return box.point != nil
+    box.isLinear = box.point != nil
+    return box.isLinear
   }
 
-  /// Decides a box whose rows are satisfied, or not, by less than numbers can tell; nil if that does not work out.
-  private func breakTie(_ box: InputBox) -> SearchOutcome? {
+  /// Decides a box on which the network is linear in exact arithmetic: numbers would have found a witness, or none, but
+  /// for rounding. nil if that does not work out.
+  private func decide(_ box: InputBox) -> SearchOutcome? {
     let part = problem.cases[box.problem]
     guard problem.semantics == .real, let clauses = part.condition.clauses(limit: Self.mostClauses) else {
       return nil
