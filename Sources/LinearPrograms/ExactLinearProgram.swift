@@ -7,12 +7,15 @@ import Rigor
 package struct ExactLinearProgram {
   package let lower: [Rational]
   package let upper: [Rational]
+  /// Asked between the rows of every pivot: with dozens of variables, numbers grow until one pivot takes seconds.
+  let limit: TimeLimit
   /// Rows `coefficients . x + constant <= 0`.
   private var rows: [[Rational]] = []
 
-  package init(lower: [Rational], upper: [Rational]) {
+  package init(lower: [Rational], upper: [Rational], limit: TimeLimit = .never) {
     self.lower = lower
     self.upper = upper
+    self.limit = limit
   }
 
   /// Requires `coefficients . x + constant <= 0`; the constant is the last entry.
@@ -23,7 +26,11 @@ package struct ExactLinearProgram {
   }
 
   /// The point of the polytope nearest to the centre, nil if the polytope is empty.
-  package func nearest(to center: [Rational], isL1: Bool) -> (point: [Rational], distance: Rational)? {
+  ///
+  /// - Throws: `OutOfTime` at the time limit.
+  package func nearest(to center: [Rational], isL1: Bool) throws(OutOfTime) -> (
+    point: [Rational], distance: Rational
+  )? {
     // Shifted variables y = x - center in terms of non-negative ones: y = p - q. With L1 the objective is the sum of all
     // p and q, with L-infinity a radius e >= p + q for each coordinate. All costs are non-negative, so the slack
     // basis is dual feasible and the dual simplex method applies at once.
@@ -58,7 +65,9 @@ package struct ExactLinearProgram {
         add(down, 0)
       }
     }
-    guard let values = Self.dualSimplex(&tableau, &cost) else { return nil }
+    let limit = self.limit
+    let values = try Self.dualSimplex(&tableau, &cost) { () throws(OutOfTime) in try limit.check() }
+    guard let values else { return nil }
     var point = center
     for i in 0..<n { point[i] += values[i] - values[n + i] }
     var distance = Rational()
@@ -70,14 +79,18 @@ package struct ExactLinearProgram {
   }
 
   /// Minimises `cost . z` for `z >= 0`, rows `a . z <= b`, with non-negative costs. Nil if infeasible.
-  package static func dualSimplex(_ tableau: inout [[Rational]], _ cost: inout [Rational]) -> [Rational]? {
+  ///
+  /// - Parameter check: Called between rows; what it throws ends the iteration.
+  package static func dualSimplex<Failure: Error>(
+    _ tableau: inout [[Rational]], _ cost: inout [Rational], check: () throws(Failure) -> Void
+  ) throws(Failure) -> [Rational]? {
     let n = cost.count
     let m = tableau.count
     // Column j holds non-basic variable nonbasic[j]; row i basic variable basic[i]; slacks are n ..< n + m.
     var nonbasic = Array(0..<n)
     var basic = Array(n..<(n + m))
-    // Normalise the scale of every row once; a positive factor changes nothing.
     while true {
+      try check()
       // Leaving row: a negative bound, the most violated in floating point, by least index after many rounds.
       var leaving = -1
       var worst = 0.0
@@ -101,7 +114,7 @@ package struct ExactLinearProgram {
         }
       }
       if entering < 0 { return nil }
-      pivot(&tableau, &cost, leaving, entering)
+      try pivot(&tableau, &cost, leaving, entering, check)
       swap(&basic[leaving], &nonbasic[entering])
     }
     var values = [Rational](repeating: 0, count: n)
@@ -109,7 +122,10 @@ package struct ExactLinearProgram {
     return values
   }
 
-  private static func pivot(_ tableau: inout [[Rational]], _ cost: inout [Rational], _ r: Int, _ c: Int) {
+  private static func pivot<Failure: Error>(
+    _ tableau: inout [[Rational]], _ cost: inout [Rational], _ r: Int, _ c: Int,
+    _ check: () throws(Failure) -> Void
+  ) throws(Failure) {
     let n = cost.count
     let inverse = tableau[r][c].reciprocal
     for j in 0...n where j != c { tableau[r][j] *= inverse }
@@ -118,6 +134,7 @@ package struct ExactLinearProgram {
     for i in tableau.indices where i != r {
       let factor = tableau[i][c]
       if factor.isZero { continue }
+      try check()
       for j in 0...n where j != c && !row[j].isZero { tableau[i][j] -= factor * row[j] }
       tableau[i][c] = -(factor * inverse)
     }

@@ -65,7 +65,7 @@ package struct LinearSystem: Sendable {
     var entries = zeros
     entries[n] = 1
     tableau.append(entries + [1])
-    guard let values = ExactLinearProgram.dualSimplex(&tableau, &cost) else { return .empty }
+    guard let values = ExactLinearProgram.dualSimplex(&tableau, &cost, check: {}) else { return .empty }
     if rows.contains(where: \.isStrict), values[n] == 1 { return .empty }
     return .point((0..<n).map { lower[$0] + values[$0] })
   }

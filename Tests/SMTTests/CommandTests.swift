@@ -53,6 +53,32 @@ import Testing
     #expect(result.status == 0 && result.seconds < 6, "\(result.seconds) s")
   }
 
+  /// Exact linear programs over dozens of inputs stop too: without a limit these take minutes.
+  @Test(arguments: ["digits-mlp", "digits-deep"]) func deadlinesHoldInExactPrograms(network: String) throws {
+    let ones = (0..<64).map { $0 % 3 == 0 ? "1/2" : "1/4" }.map { "\"\($0)\"" }.joined(separator: ",")
+    let zeros = Array(repeating: "0", count: 64).joined(separator: ",")
+    let tops = Array(repeating: "1", count: 64).joined(separator: ",")
+    let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent().path
+    let path = try folder.write(
+      network + ".json",
+      "{\"network\": \"\(root)/networks/\(network).onnx\", \"center\": [\(ones)], "
+        + "\"input_domain\": {\"lower\": [\(zeros)], \"upper\": [\(tops)]}, \"property\": \"strict_argmax\"}")
+    let result = try nnverify("smt", path, "--minimal", "--timeout", "1", "--json")
+    #expect(result.status == 0 && result.seconds < 6, "\(result.seconds) s")
+    let reply = try JSONValue.parse(result.output)
+    #expect(reply["verdict"]?.stringValue == "unknown" && reply["minimal"] == .null)
+    #expect(reply["upper_bound"]?.stringValue != nil && reply["reason"]?.stringValue == "time-out")
+  }
+
+  /// Layers of a large network are neither bounded nor composed beyond the deadline.
+  @Test func deadlinesHoldAtInnerLayers() throws {
+    let path = try record("lattice.jsonl", "lat-005")
+    let result = try nnverify(
+      "smt", path, "--layers", "5", "--manipulations", "1/2,2", "--dims", "3", "--timeout", "1", "--json")
+    #expect(result.status == 0 && result.seconds < 12, "\(result.seconds) s")
+  }
+
   @Test func multiPathSearchExploresATree() throws {
     let path = try record("lattice.jsonl", "grid-00", ["dims": .some(nil)])
     let single = try answer(path, "--layers", "0", "--features", "2", "--dims", "1")

@@ -64,6 +64,15 @@ import Testing
     }
   }
 
+  @Test func neuronsAreCountedWithoutLowering() throws {
+    let graph = try network(3)
+    let lowered = try PiecewiseLinearNetwork(graph, to: graph.outputs[0].node)
+    #expect(graph.piecewiseLinearNeurons == lowered.neuronCount && lowered.neuronCount > 0)
+    var b = GraphBuilder(origin: "Sigmoid")
+    b.output(b.elementwise(Sigmoid(), b.input("x", [1, 2])))
+    #expect(b.build().piecewiseLinearNeurons == nil)
+  }
+
   /// Three ways to decide agree, and agree with dense sampling where that finds a violation.
   @Test(arguments: 0..<10) func methodsAgree(seed: Int) throws {
     let graph = try network(UInt64(seed) * 7 + 3)

@@ -40,6 +40,32 @@ import Testing
     #expect(count == 20)
   }
 
+  /// A search that had no time says so; only a proof says that there is no violation.
+  @Test func distancesWithoutTimeAreUnknown() throws {
+    let session = RegionSession()
+    var options = SolverOptions()
+    options.deadline = Date().addingTimeInterval(-1)
+    for record in try SharedRegions.records("exact_radius.jsonl") where record.kind == .minimalRadius {
+      let answer = try session.minimise(record, isL1: nil, options)
+      #expect(answer.verdict == "unknown" && answer.minimal == nil, "\(record.identifier)")
+      #expect(answer.reason == "time-out")
+    }
+  }
+
+  /// A domain without violations: only a finished proof says so.
+  @Test func onlyAProofSaysThatThereIsNoDistance() throws {
+    let session = RegionSession()
+    let records = try SharedRegions.records("exact_radius.jsonl")
+    var record = try #require(
+      records.first { $0.kind == .minimalRadius && $0.identifier.hasPrefix("curve-06") })
+    record.domain = try #require(records.first { $0.identifier == "curve-06-in" }?.box)
+    var options = SolverOptions()
+    #expect(try session.minimise(record, isL1: nil, options).verdict == "holds")
+    options.nodeLimit = 1
+    let answer = try session.minimise(record, isL1: nil, options)
+    #expect(answer.verdict == "unknown" && answer.reason != nil && answer.witness == nil)
+  }
+
   @Test func minimalL1DistancesLieBetweenTheirBounds() throws {
     // With n inputs, the L1 distance is at least the L-infinity one and at most n times it.
     let session = RegionSession()

@@ -1,12 +1,13 @@
 import Foundation
 import IR
 import Rigor
+import LinearPrograms
 
 /// Maps values of an inner layer back to inputs.
 ///
 /// The exact inverse asks one question about the whole prefix of the network, so that its `unreachable` is a proof. The layer-wise
 /// inverse chooses one preimage a layer; where it fails, nothing is proven.
-struct InverseMap {
+final class InverseMap {
   enum Answer {
     case found([Rational])
     case unreachable
@@ -21,11 +22,15 @@ struct InverseMap {
   let bounds: NeuronBounds
   let isExact: Bool
   let deadline: Date?
-  private let session: CondensedQuery.Session
+  /// Where Z3 runs when a deadline must hold.
+  let isolated: Z3Process?
+  private let query: CondensedQuery
+  /// Composed at the first target that search leaves open: for a large prefix that takes longer than everything else.
+  private lazy var session = CondensedQuery.Session(query)
 
   init(
     graph: Graph, chain: LayerChain, layer: Int, prefix: PiecewiseLinearNetwork, region: RegionRecord.Box,
-    bounds: NeuronBounds, isExact: Bool, deadline: Date?
+    bounds: NeuronBounds, isExact: Bool, deadline: Date?, isolated: Z3Process?
   ) {
     self.graph = graph
     self.chain = chain
@@ -35,9 +40,9 @@ struct InverseMap {
     self.bounds = bounds
     self.isExact = isExact
     self.deadline = deadline
-    session = CondensedQuery.Session(
-      CondensedQuery(
-        network: prefix, lower: region.lower, upper: region.upper, phases: bounds.phases, decided: [:]))
+    self.isolated = isolated
+    query = CondensedQuery(
+      network: prefix, lower: region.lower, upper: region.upper, phases: bounds.phases, decided: [:])
   }
 
   /// An input of the region whose layer takes the given values, up to the tolerance.
@@ -46,22 +51,46 @@ struct InverseMap {
     return try layerByLayer(targets)
   }
 
+  /// Steps of Z3 for a first and a last attempt; the first is about half a second.
+  private static let resources = (first: 2_000_000, last: 50_000_000)
+  /// Beyond this many open neurons and moving inputs the composed query is too large for Z3 to be of any use.
+  private static let sizeLimit = 400
+
   private func exactly(_ targets: [Int: Rational], _ tolerance: Rational) throws -> Answer {
     // Bounds and linear programs refute most targets, and find inputs where there is room, long before Z3 does.
-    if let answer = try bySearch(targets, tolerance) { return answer }
+    if let answer = try bySearch(targets, tolerance, nodes: 60) { return answer }
     let wanted = targets.sorted { $0.key < $1.key }.map {
       (variable: prefix.outputs[$0.key], value: $0.value)
     }
-    let answer = session.check(wanted, tolerance: tolerance, resources: 50_000_000, deadline: deadline)
+    let moving = region.lower.indices.count { region.lower[$0] < region.upper[$0] }
+    let isSmall = moving + bounds.undecided(of: prefix).count <= Self.sizeLimit
+    if isSmall, !isLate, let answer = ask(wanted, tolerance, Self.resources.first) { return answer }
+    if !isSmall, !isLate, let answer = try bySearch(targets, tolerance, nodes: 1000) { return answer }
+    if isSmall, !isLate, let answer = ask(wanted, tolerance, Self.resources.last) { return answer }
+    return .unknown
+  }
+
+  private var isLate: Bool { TimeLimit(deadline: deadline).isOver }
+
+  /// Z3's answer, nil if it gives up.
+  private func ask(_ wanted: [(variable: Int, value: Rational)], _ tolerance: Rational, _ resources: Int)
+    -> Answer?
+  {
+    let answer: CondensedQuery.Answer
+    if let isolated, deadline != nil, resources > Self.resources.first {
+      answer = query.check(targets: wanted, tolerance: tolerance, deadline: deadline, isolated: isolated)
+    } else {
+      answer = session.check(wanted, tolerance: tolerance, resources: resources, deadline: deadline)
+    }
     switch answer.result {
     case .unsatisfiable: return .unreachable
-    case .unknown: return .unknown
-    case .satisfiable: return answer.point.map { .found($0) } ?? .unknown
+    case .unknown: return nil
+    case .satisfiable: return answer.point.map { .found($0) }
     }
   }
 
   /// The answer of branch and bound, nil where it has none: the targets as a clause that the region must not satisfy.
-  private func bySearch(_ targets: [Int: Rational], _ tolerance: Rational) throws -> Answer? {
+  private func bySearch(_ targets: [Int: Rational], _ tolerance: Rational, nodes: Int) throws -> Answer? {
     var clause: [OutputConstraint] = []
     for (output, value) in targets.sorted(by: { $0.key < $1.key }) {
       clause.append(
@@ -71,7 +100,7 @@ struct InverseMap {
     }
     var options = SolverOptions()
     options.method = .bab
-    options.nodeLimit = 60
+    options.nodeLimit = nodes
     options.deadline = deadline
     let query = SafetyQuery(lower: region.lower, upper: region.upper, violation: [clause])
     let result = try SafetySolver(prefix, query, options: options).solve()
@@ -134,7 +163,7 @@ struct InverseMap {
     if k == 0 { return (region.lower, region.upper) }
     let part = try PiecewiseLinearNetwork(graph, to: chain.layers[k].node)
     guard
-      let b = LinearRelaxation(part).bounds(
+      let b = LinearRelaxation(part, limit: TimeLimit(deadline: deadline)).bounds(
         lower: region.lower.map(\.roundedDown), upper: region.upper.map(\.roundedUp), splits: [:])
     else { throw GraphError(node: chain.layers[k].name, reason: "the region is empty") }
     return (part.outputs.map { Rational(b.lower[$0]) }, part.outputs.map { Rational(b.upper[$0]) })

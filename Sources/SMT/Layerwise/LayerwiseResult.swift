@@ -100,6 +100,8 @@ public struct LayerwiseOptions: Sendable {
   /// The most lattice points that a run evaluates.
   public var pointLimit = 2_000_000
   public var deadline: Date?
+  /// Where to run Z3 when a hard deadline matters; nil to run it in this process.
+  public var isolated: Z3Process?
   public var seed: UInt64 = 0
   /// Whether to try to certify the cells of a lattice without misclassified points.
   public var certifies = true

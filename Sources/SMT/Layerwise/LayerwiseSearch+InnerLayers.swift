@@ -1,6 +1,7 @@
 import Foundation
 import IR
 import Rigor
+import LinearPrograms
 
 /// Inner layers: the lattice over some of their coordinates, the others carried as intervals.
 extension LayerwiseSearch {
@@ -25,7 +26,7 @@ extension LayerwiseSearch {
     }
     let prefix = try PiecewiseLinearNetwork(loaded.graph, to: layer.node)
     let tail = try PiecewiseLinearNetwork(loaded.graph, to: loaded.target, from: layer.node)
-    let relaxation = LinearRelaxation(prefix)
+    let relaxation = LinearRelaxation(prefix, limit: TimeLimit(deadline: options.deadline))
     let featureCount = layerDims == nil ? options.features : 1
     var budget = budget(features: featureCount)
     var queue = [Path(base: original)]
@@ -81,7 +82,7 @@ extension LayerwiseSearch {
     } else {
       result.outcome = .safeWithRespectToManipulations
     }
-    if options.certifies, featureCount == 1, tail.neuronCount <= 4000, let hull {
+    if options.certifies, featureCount == 1, tail.neuronCount <= Self.certifiedNeurons, let hull {
       // Every coordinate at once, each over all that the region reaches: this contains the image of the region, so
       // the claim carries back to the input.
       let (holds, _) = try certify(tail, hull, seconds: 10)
@@ -144,7 +145,7 @@ extension LayerwiseSearch {
     let inverse = InverseMap(
       graph: loaded.graph, chain: chain, layer: k, prefix: prefix, region: feature.region,
       bounds: feature.reach,
-      isExact: options.inverseIsExact, deadline: options.deadline)
+      isExact: options.inverseIsExact, deadline: options.deadline, isolated: options.isolated)
     let activation = feature.activation
     let base = activation.map(\.nearestDouble)
     let isAtOriginal = feature.path.base == original

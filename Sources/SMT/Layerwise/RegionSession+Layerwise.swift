@@ -1,6 +1,7 @@
 import Foundation
 import IR
 import Rigor
+import LinearPrograms
 
 extension RegionSession {
   /// Runs the layer-wise method on a record.
@@ -65,7 +66,13 @@ extension RegionSession {
   }
 
   /// Answers an inverse-map record: is there an input that gives these values at a layer?
-  public func invert(_ record: RegionRecord, deadline: Date?) throws -> RegionAnswer {
+  ///
+  /// - Parameters:
+  ///   - deadline: When to give up; nil for never.
+  ///   - isolated: Where to run Z3 so that the deadline holds; nil to run it in this process.
+  public func invert(_ record: RegionRecord, deadline: Date?, isolated: Z3Process? = nil) throws
+    -> RegionAnswer
+  {
     let start = Date()
     guard let inverse = record.inverse else { throw record.place.error("is no inverse-map record") }
     let loaded = try load(record)
@@ -84,7 +91,7 @@ extension RegionSession {
       throw record.place.error("\"dims\" names coordinate \(p), the layer has \(chain.layers[layer].size)")
     }
     let prefix = try PiecewiseLinearNetwork(loaded.graph, to: chain.layers[layer].node)
-    let bounds = LinearRelaxation(prefix).bounds(
+    let bounds = LinearRelaxation(prefix, limit: TimeLimit(deadline: deadline)).bounds(
       lower: inverse.region.lower.map(\.roundedDown), upper: inverse.region.upper.map(\.roundedUp),
       splits: [:])
     var answer = RegionAnswer(record, start)
@@ -94,7 +101,7 @@ extension RegionSession {
     }
     let map = InverseMap(
       graph: loaded.graph, chain: chain, layer: layer, prefix: prefix, region: inverse.region, bounds: bounds,
-      isExact: true, deadline: deadline)
+      isExact: true, deadline: deadline, isolated: isolated)
     var targets: [Int: Rational] = [:]
     for (p, value) in zip(inverse.dims, inverse.target) { targets[p] = value }
     switch try map.preimage(of: targets, tolerance: 0) {

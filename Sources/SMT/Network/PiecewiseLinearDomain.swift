@@ -342,3 +342,21 @@ extension Graph {
     return Graph(nodes: result, inputs: [source], outputs: [output]).prunedToOutputs()
   }
 }
+
+extension Graph {
+  /// How many neurons the exact form has, nil if an operator has no exact form.
+  package var piecewiseLinearNeurons: Int? {
+    var count = 0
+    for node in nodes {
+      switch node.operation {
+      case .input, .constant, .affine: break
+      case .elementwise(let f):
+        guard f.name == "Sign" || f.pieces != nil else { return nil }
+        count += node.shape.count * (f.pieces?.breakpoints.count ?? 1)
+      case .selection(let s): count += s.candidates.count { $0 >= 0 } - s.outputShape.count
+      default: return nil
+      }
+    }
+    return count
+  }
+}

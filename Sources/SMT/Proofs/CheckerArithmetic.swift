@@ -7,18 +7,18 @@ struct CheckerRangeError: Error {}
 ///
 /// All of the checker's arithmetic is on integers. Where a result needs more digits than are kept, it is rounded toward
 /// the safe side by an explicit shift; there is no floating-point operation whose rounding could matter.
-enum Fixed {
+package enum Fixed {
   static let bits = 52
   /// Magnitudes stay below 2^74, that is values below 2^22; products with 41-bit covectors then fit 127 bits in sums of
   /// up to 2^11 terms, and longer sums are checked for overflow.
   static let limit = Int128(1) << 74
 
   /// The greatest multiple of the unit not above a rational number.
-  static func down(_ value: Rational) throws -> Int128 {
+  package static func down(_ value: Rational) throws -> Int128 {
     try integer(value.scaled(byTwoTo: bits).floor)
   }
 
-  static func up(_ value: Rational) throws -> Int128 { try -down(-value) }
+  package static func up(_ value: Rational) throws -> Int128 { try -down(-value) }
 
   private static func integer(_ value: Rational) throws -> Int128 {
     if let small = value.int { return Int128(small) }
@@ -52,10 +52,13 @@ enum Fixed {
   }
 
   /// `value * 2^-exponent` as a rational number.
-  static func rational(_ value: Int128, exponent: Int) -> Rational {
-    let high = Int(truncatingIfNeeded: value >> 62)
-    let low = Int(truncatingIfNeeded: value & ((Int128(1) << 62) - 1))
-    return (Rational(high).scaled(byTwoTo: 62) + Rational(low)).scaled(byTwoTo: -exponent)
+  package static func rational(_ value: Int128, exponent: Int) -> Rational {
+    // Three pieces, each of which an Int holds whatever the value is.
+    let high = Int(truncatingIfNeeded: value >> 64)
+    let middle = Int(truncatingIfNeeded: (value >> 32) & 0xffff_ffff)
+    let low = Int(truncatingIfNeeded: value & 0xffff_ffff)
+    let top = Rational(high).scaled(byTwoTo: 64) + Rational(middle).scaled(byTwoTo: 32)
+    return (top + Rational(low)).scaled(byTwoTo: -exponent)
   }
 }
 

@@ -5,7 +5,7 @@ import Rigor
 /// The method is backward substitution with a chord above and a line through the origin below every undecided ReLU. Covectors
 /// are integers with one exponent a block, cut to 41 bits; what is cut off is charged against the largest
 /// magnitude of the variables it multiplies. Independent of the solver's floating-point implementation.
-final class CheckerEvaluator {
+package final class CheckerEvaluator {
   let network: CheckerNetwork
   private let rows: [FixedRows]
   private let blockOfVariable: [Int]
@@ -27,7 +27,7 @@ final class CheckerEvaluator {
   static let slopeBits = 22
   private static let covectorBits = 40
 
-  init(_ network: CheckerNetwork) throws {
+  package init(_ network: CheckerNetwork) throws {
     self.network = network
     rows = try network.blocks.map { try FixedRows($0) }
     var owner = [Int](repeating: 0, count: network.variableCount)
@@ -65,7 +65,7 @@ final class CheckerEvaluator {
   // MARK: Bounds of all variables
 
   /// Bounds everything over a box under phase decisions. False if they contradict each other.
-  func bound(lower boxLower: [Int128], upper boxUpper: [Int128], phases: [Int: Bool]) throws -> Bool {
+  package func bound(lower boxLower: [Int128], upper boxUpper: [Int128], phases: [Int: Bool]) throws -> Bool {
     for i in 0..<network.inputCount {
       lower[i] = boxLower[i]
       upper[i] = boxUpper[i]
@@ -188,7 +188,7 @@ final class CheckerEvaluator {
 
   /// A lower bound of `sum of coefficient * output`, for integer coefficients, with given slopes of lower lines
   /// (in units of 2^-22) and signed multipliers of decided phases, by variable.
-  func lowerBound(
+  package func lowerBound(
     _ coefficients: [(variable: Int, coefficient: Rational)], slopes: [Int: Int128],
     multipliers: [Int: Rational]
   ) throws -> Rational {

@@ -6,7 +6,7 @@ import Tensors
 /// Written separately from the solver's lowering on purpose, and simpler: nothing is fused. Both number neurons in the same
 /// order, which the proof format fixes: in the order of the graph; a piecewise linear function makes one neuron per
 /// breakpoint and element (breakpoint by breakpoint), a maximum is a knock-out of neighbours round by round.
-struct CheckerNetwork {
+package struct CheckerNetwork {
   struct Block {
     var kind: Kind
     var first: Int
@@ -20,11 +20,11 @@ struct CheckerNetwork {
   var inputCount: Int
   var blocks: [Block] = []
   var variableCount: Int
-  var outputs: [Int] = []
+  package var outputs: [Int] = []
   /// The variable of every neuron, by number.
   var neurons: [Int] = []
 
-  init(_ graph: Graph, to target: NodeID) throws {
+  package init(_ graph: Graph, to target: NodeID) throws {
     let cut = graph.cut(to: target, from: nil)
     inputCount = cut.inputNodes.reduce(0) { $0 + $1.shape.count }
     variableCount = inputCount

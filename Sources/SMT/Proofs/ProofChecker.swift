@@ -75,6 +75,12 @@ public enum ProofChecker {
     var open: [Int]
   }
 
+  /// A lemma that was verified: where its clause cannot hold.
+  private struct Lemma {
+    var clause: Int
+    var part: Part
+  }
+
   /// - Parameter place: Where the replay is, for numbers that the checker cannot hold.
   private static func replay(
     _ proof: ProofSection, _ graph: Graph, _ target: NodeID, _ place: inout String
@@ -84,22 +90,29 @@ public enum ProofChecker {
       throw Fault(place: "region", reason: "has another number of coordinates than the network inputs")
     }
     let evaluator = try CheckerEvaluator(network)
-    var stack = [
-      Part(
-        lower: try proof.query.lower.map { try Fixed.down($0) },
-        upper: try proof.query.upper.map { try Fixed.up($0) },
-        phases: [:], open: Array(proof.query.violation.indices))
-    ]
+    let root = Part(
+      lower: try proof.query.lower.map { try Fixed.down($0) },
+      upper: try proof.query.upper.map { try Fixed.up($0) },
+      phases: [:], open: Array(proof.query.violation.indices))
+    var stack = [root]
+    var lemmas: [Lemma] = []
     var index = 0
     while let part = stack.popLast() {
       guard index < proof.tree.nodes.count else {
         throw Fault(place: "after the last node", reason: "a branch is missing")
       }
+      while lemmas.count < proof.tree.lemmas.count, proof.tree.lemmas[lemmas.count].place <= index {
+        place = "line \(proof.lemmaLines[lemmas.count])"
+        lemmas.append(
+          try verify(proof.tree.lemmas[lemmas.count], root, lemmas, proof.query, evaluator, place: place))
+      }
       let node = proof.tree.nodes[index]
       place = "line \(proof.nodeLines[index])"
       index += 1
-      // A node that is only divided claims nothing by itself.
-      let claims = node.isEmpty || !node.refutations.isEmpty || node.split == nil
+      // A node that is only divided claims nothing by itself, and a lemma about all of it needs no bounds.
+      let claims =
+        node.isEmpty || (node.split == nil && node.refutations.isEmpty)
+        || node.refutations.contains { !follows($0, from: lemmas, part, nil) }
       let isPossible =
         try !claims || evaluator.bound(lower: part.lower, upper: part.upper, phases: part.phases)
       if node.isEmpty {
@@ -110,7 +123,7 @@ public enum ProofChecker {
       }
       var open = part.open
       for (k, refutation) in node.refutations.enumerated() where isPossible {
-        try verify(refutation, part, proof.query, evaluator, place: "\(place): refute[\(k)]")
+        try verify(refutation, part, lemmas, proof.query, evaluator, place: "\(place): refute[\(k)]")
         open.removeAll { $0 == refutation.clause }
       }
       if !isPossible { open = [] }
@@ -120,27 +133,9 @@ public enum ProofChecker {
         }
         continue
       }
-      var first = part
-      first.open = open
-      var second = first
-      switch split {
-      case .input(let input, let at):
-        guard input >= 0, input < network.inputCount else {
-          throw Fault(place: place, reason: "there is no such input")
-        }
-        // The two parts share the point; rounding it outward in each keeps them a cover.
-        first.upper[input] = min(first.upper[input], try Fixed.round(at, up: true))
-        second.lower[input] = max(second.lower[input], try Fixed.round(at, up: false))
-        guard first.lower[input] <= first.upper[input], second.lower[input] <= second.upper[input] else {
-          throw Fault(place: place, reason: "the point of division lies outside the part")
-        }
-      case .phase(let neuron):
-        guard neuron >= 0, neuron < network.neurons.count, part.phases[network.neurons[neuron]] == nil else {
-          throw Fault(place: place, reason: "there is no such undecided neuron")
-        }
-        first.phases[network.neurons[neuron]] = false
-        second.phases[network.neurons[neuron]] = true
-      }
+      var remaining = part
+      remaining.open = open
+      let (first, second) = try divide(remaining, split, network, place: place)
       stack.append(second)
       stack.append(first)
     }
@@ -151,9 +146,116 @@ public enum ProofChecker {
     return index
   }
 
+  /// The two sides of a division.
+  private static func divide(_ part: Part, _ split: ProofSplit, _ network: CheckerNetwork, place: String)
+    throws
+    -> (Part, Part)
+  {
+    var first = part
+    var second = part
+    switch split {
+    case .input(let input, let at):
+      guard input >= 0, input < network.inputCount else {
+        throw Fault(place: place, reason: "there is no such input")
+      }
+      // The two parts share the point; rounding it outward in each keeps them a cover.
+      first.upper[input] = min(first.upper[input], try Fixed.round(at, up: true))
+      second.lower[input] = max(second.lower[input], try Fixed.round(at, up: false))
+      guard first.lower[input] <= first.upper[input], second.lower[input] <= second.upper[input] else {
+        throw Fault(place: place, reason: "the point of division lies outside the part")
+      }
+    case .phase(let neuron):
+      guard network.neurons.indices.contains(neuron), part.phases[network.neurons[neuron]] == nil else {
+        throw Fault(place: place, reason: "there is no such undecided neuron")
+      }
+      first.phases[network.neurons[neuron]] = false
+      second.phases[network.neurons[neuron]] = true
+    }
+    return (first, second)
+  }
+
+  // MARK: Lemmas
+
+  /// Verifies a lemma from earlier ones and from the bounds under its own phases.
   private static func verify(
-    _ refutation: ProofRefutation, _ part: Part, _ query: SafetyQuery, _ evaluator: CheckerEvaluator,
-    place: String
+    _ lemma: ProofLemma, _ root: Part, _ earlier: [Lemma], _ query: SafetyQuery,
+    _ evaluator: CheckerEvaluator, place: String
+  ) throws -> Lemma {
+    let network = evaluator.network
+    guard query.violation.indices.contains(lemma.clause) else {
+      throw Fault(place: place, reason: "there is no clause \(lemma.clause)")
+    }
+    var part = root
+    for (neuron, active) in lemma.phases {
+      guard network.neurons.indices.contains(neuron) else {
+        throw Fault(place: place, reason: "there is no neuron \(neuron)")
+      }
+      part.phases[network.neurons[neuron]] = active
+    }
+    for input in Set(lemma.lower.keys).union(lemma.upper.keys) {
+      guard input >= 0, input < network.inputCount else {
+        throw Fault(place: place, reason: "there is no input \(input)")
+      }
+      if let bound = lemma.lower[input] {
+        part.lower[input] = max(part.lower[input], try Fixed.round(bound, up: false))
+      }
+      if let bound = lemma.upper[input] {
+        part.upper[input] = min(part.upper[input], try Fixed.round(bound, up: true))
+      }
+      guard part.lower[input] <= part.upper[input] else {
+        throw Fault(place: place, reason: "the bounds of input \(input) leave nothing")
+      }
+    }
+    switch lemma.reason {
+    case .empty:
+      guard try !evaluator.bound(lower: part.lower, upper: part.upper, phases: part.phases) else {
+        throw Fault(place: place, reason: "the phases are said to be impossible, but are not")
+      }
+    case .refutation(let refutation):
+      guard refutation.clause == lemma.clause else {
+        throw Fault(place: place, reason: "the lemma refutes another clause than it says")
+      }
+      if try evaluator.bound(lower: part.lower, upper: part.upper, phases: part.phases) {
+        try verify(refutation, part, earlier, query, evaluator, place: place)
+      }
+    case .split(let split, let first, let second):
+      let (a, b) = try divide(part, split, network, place: place)
+      for (number, side) in [(first, a), (second, b)]
+      where !follows(.lemma(clause: lemma.clause, number: number), from: earlier, side, nil) {
+        throw Fault(place: place, reason: "lemma \(number) does not cover its side")
+      }
+    }
+    return Lemma(clause: lemma.clause, part: part)
+  }
+
+  /// Whether a refutation is a lemma that speaks of a whole part.
+  ///
+  /// - Parameter bounds: The part's bounds, whose implied phases count then.
+  private static func follows(
+    _ refutation: ProofRefutation, from lemmas: [Lemma], _ part: Part, _ bounds: CheckerEvaluator?
+  ) -> Bool {
+    guard case .lemma(let clause, let number) = refutation, lemmas.indices.contains(number) else {
+      return false
+    }
+    let lemma = lemmas[number]
+    guard lemma.clause == clause else { return false }
+    for i in part.lower.indices
+    where part.lower[i] < lemma.part.lower[i] || part.upper[i] > lemma.part.upper[i] { return false }
+    for (v, active) in lemma.part.phases {
+      if let decided = part.phases[v] {
+        if decided != active { return false }
+      } else if let bounds {
+        if active ? bounds.argumentLower[v] < 0 : bounds.argumentUpper[v] > 0 { return false }
+      } else {
+        return false
+      }
+    }
+    return true
+  }
+
+  private static func verify(
+    _ refutation: ProofRefutation, _ part: Part, _ lemmas: [Lemma], _ query: SafetyQuery,
+    _ evaluator: CheckerEvaluator, place: String
   ) throws {
     let network = evaluator.network
     guard query.violation.indices.contains(refutation.clause) else {
@@ -174,6 +276,11 @@ public enum ProofChecker {
       rhs.addProduct(factor, row.rhs)
     }
     switch refutation {
+    case .lemma(_, let number):
+      guard follows(refutation, from: lemmas, part, evaluator) else {
+        throw Fault(place: place, reason: "lemma \(number) does not speak of this part")
+      }
+      return
     case .row(_, let row):
       guard rows.indices.contains(row) else { throw Fault(place: place, reason: "there is no row \(row)") }
       try add(rows[row], 1)

@@ -4,22 +4,23 @@ import Rigor
 /// One proof of a proof file: which query it belongs to, and the tree.
 ///
 /// The format is JSON lines. A header names the record, the network's fingerprint, the region and the number of
-/// nodes; then every node of the tree stands on a line of its own, in preorder. Each line ends in a fingerprint of
-/// its own text.
+/// nodes; then every node of the tree stands on a line of its own, in preorder, and every lemma on one before the node that
+/// first needs it. Each line ends in a fingerprint of its own text.
 struct ProofSection: Sendable {
   var identifier: String
   var network: String
   var query: SafetyQuery
   var tree: ProofTree
-  /// The line of the header, and of every node.
+  /// The line of the header, of every node and of every lemma.
   var line: Int
   var nodeLines: [Int]
+  var lemmaLines: [Int] = []
 }
 
 /// Writes and reads proof files.
 enum ProofFile {
   static let format = "nnverify-proof"
-  static let version = 1
+  static let version = 2
   /// The most nodes a proof may have.
   static let nodeLimit = 50_000_000
 
@@ -40,8 +41,51 @@ enum ProofFile {
       "violation": .array(clauses), "nodes": JSONValue(tree.nodes.count),
     ]
     var text = sealed(header)
-    for node in tree.nodes { text += sealed(json(node, neuronOfVariable)) }
+    var lemma = 0
+    for (index, node) in tree.nodes.enumerated() {
+      while lemma < tree.lemmas.count, tree.lemmas[lemma].place <= index {
+        text += sealed(json(tree.lemmas[lemma], number: lemma, neuronOfVariable))
+        lemma += 1
+      }
+      text += sealed(json(node, neuronOfVariable))
+    }
     return text
+  }
+
+  private static func json(_ lemma: ProofLemma, number: Int, _ neurons: [Int: Int]) -> JSONValue {
+    var object = JSONObject()
+    object["lemma"] = JSONValue(number)
+    object["clause"] = JSONValue(lemma.clause)
+    func list(_ active: Bool) -> JSONValue {
+      JSONValue(lemma.phases.filter { $0.value == active }.map { neurons[$0.key] ?? -1 }.sorted())
+    }
+    object["inactive"] = list(false)
+    object["active"] = list(true)
+    func table(_ bounds: [Int: Double]) -> JSONValue {
+      var object = JSONObject()
+      for (input, value) in bounds.sorted(by: { $0.key < $1.key }) { object["\(input)"] = JSONValue(value) }
+      return .object(object)
+    }
+    if !lemma.lower.isEmpty { object["lower"] = table(lemma.lower) }
+    if !lemma.upper.isEmpty { object["upper"] = table(lemma.upper) }
+    switch lemma.reason {
+    case .refutation(let refutation): object["refute"] = json(refutation, neurons)
+    case .empty: object["empty"] = true
+    case .split(let split, let first, let second):
+      add(split, to: &object, neurons)
+      object["from"] = JSONValue([first, second])
+    }
+    return .object(object)
+  }
+
+  private static func add(_ split: ProofSplit?, to object: inout JSONObject, _ neurons: [Int: Int]) {
+    switch split {
+    case .input(let input, let at):
+      object["input"] = JSONValue(input)
+      object["at"] = JSONValue(at)
+    case .phase(let variable): object["neuron"] = JSONValue(neurons[variable] ?? -1)
+    case nil: break
+    }
   }
 
   private static func constraint(_ constraint: OutputConstraint) -> JSONValue {
@@ -61,17 +105,14 @@ enum ProofFile {
     if !node.refutations.isEmpty {
       object["refute"] = .array(node.refutations.map { json($0, neurons) })
     }
-    switch node.split {
-    case .input(let input, let at): object["input"] = JSONValue(input); object["at"] = JSONValue(at)
-    case .phase(let variable): object["neuron"] = JSONValue(neurons[variable] ?? -1)
-    case nil: break
-    }
+    add(node.split, to: &object, neurons)
     return .object(object)
   }
 
   private static func json(_ refutation: ProofRefutation, _ neurons: [Int: Int]) -> JSONValue {
     switch refutation {
     case .row(let clause, let row): return ["clause": JSONValue(clause), "row": JSONValue(row)]
+    case .lemma(let clause, let number): return ["clause": JSONValue(clause), "lemma": JSONValue(number)]
     case .duals(let clause, let rows, let slopes, let multipliers):
       func table(_ values: [Int: Double]) -> JSONValue {
         var object = JSONObject()
@@ -85,6 +126,15 @@ enum ProofFile {
         "phases": table(multipliers),
       ]
     }
+  }
+
+  /// A text whose lines were changed, with fingerprints that fit again.
+  static func resealed(_ text: String) throws -> String {
+    try text.split(separator: "\n").map { line in
+      guard var object = try JSONValue.parse(String(line)).objectValue else { return String(line) + "\n" }
+      object["sum"] = nil
+      return sealed(.object(object))
+    }.joined()
   }
 
   /// The same tree under the header of another query.
@@ -114,6 +164,12 @@ enum ProofFile {
         let (section, count) = try header(field, line)
         sections.append(section)
         expected = count
+      } else if try field.optional("lemma") != nil {
+        let last = sections.count - 1
+        let count = sections[last].tree.lemmas.count
+        sections[last].tree.lemmas.append(
+          try lemma(field, place: sections[last].tree.nodes.count, number: count))
+        sections[last].lemmaLines.append(line)
       } else {
         sections[sections.count - 1].tree.nodes.append(try node(field))
         sections[sections.count - 1].nodeLines.append(line)
@@ -141,7 +197,7 @@ enum ProofFile {
       throw field.error("expected the header of a proof (\"format\": \"\(format)\")")
     }
     let found = try field.member("version").int()
-    guard found == version else {
+    guard (1...version).contains(found) else {
       throw try field.member("version").error("version \(found) is not supported")
     }
     let count = try field.member("nodes").int()
@@ -164,17 +220,56 @@ enum ProofFile {
     if let list = try field.optional("refute") {
       node.refutations = try list.elements().map { try refutation($0) }
     }
-    if let neuron = try field.optional("neuron") {
-      node.split = .phase(try neuron.int())
-    } else if let input = try field.optional("input") {
-      node.split = .input(try input.int(), at: try field.member("at").double())
-    }
+    node.split = try split(field)
     return node
+  }
+
+  private static func split(_ field: JSONField) throws -> ProofSplit? {
+    if let neuron = try field.optional("neuron") { return .phase(try neuron.int()) }
+    guard let input = try field.optional("input") else { return nil }
+    return .input(try input.int(), at: try field.member("at").double())
+  }
+
+  private static func lemma(_ field: JSONField, place: Int, number: Int) throws -> ProofLemma {
+    guard try field.member("lemma").int() == number else {
+      throw try field.member("lemma").error("lemmas are numbered in order; expected \(number)")
+    }
+    var phases: [Int: Bool] = [:]
+    for (name, active) in [("inactive", false), ("active", true)] {
+      for neuron in try field.member(name).elements() {
+        guard phases.updateValue(active, forKey: try neuron.int()) == nil else {
+          throw neuron.error("the neuron is named twice")
+        }
+      }
+    }
+    func table(_ name: String) throws -> [Int: Double] {
+      var result: [Int: Double] = [:]
+      for (key, member) in try field.optional(name)?.members() ?? [] {
+        guard let input = Int(key) else { throw member.error("\"\(key)\" is no input") }
+        result[input] = try member.double()
+      }
+      return result
+    }
+    let reason: ProofLemma.Reason
+    if let given = try field.optional("refute") {
+      reason = .refutation(try refutation(given))
+    } else if let split = try split(field) {
+      let from = try field.member("from").elements().map { try $0.int() }
+      guard from.count == 2 else { throw try field.member("from").error("expected two lemmas") }
+      reason = .split(split, first: from[0], second: from[1])
+    } else {
+      guard try field.member("empty").bool() else { throw field.error("the lemma gives no reason") }
+      reason = .empty
+    }
+    return ProofLemma(
+      place: place, clause: try field.member("clause").int(), phases: phases, lower: try table("lower"),
+      upper: try table("upper"), reason: reason)
   }
 
   private static func refutation(_ field: JSONField) throws -> ProofRefutation {
     let clause = try field.member("clause").int()
     if let row = try field.optional("row") { return .row(clause: clause, row: try row.int()) }
+    if let number = try field.optional("lemma") { return .lemma(clause: clause, number: try number.int()) }
     func table(_ name: String) throws -> [Int: Double] {
       var result: [Int: Double] = [:]
       for (key, member) in try field.member(name).members() {

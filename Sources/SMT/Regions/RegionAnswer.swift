@@ -73,6 +73,9 @@ public struct RegionAnswer: Sendable {
       counts["dual_steps"] = JSONValue(statistics.dualSteps)
       counts["points_tried"] = JSONValue(statistics.pointsTried)
       counts["linear_programs"] = JSONValue(statistics.linearPrograms)
+      counts["clauses_learned"] = JSONValue(statistics.clausesLearned)
+      counts["propagations"] = JSONValue(statistics.propagations)
+      counts["conflicts_avoided"] = JSONValue(statistics.conflictsAvoided)
     }
     if let layerwise { layerwise.addStatistics(to: &counts) }
     object["statistics"] = .object(counts)

@@ -28,6 +28,10 @@ public final class RegionSession {
       outputCount = imported.graph[target].shape.count
     }
 
+    /// The neurons of the exact form, counted without lowering; 0 where an operator has none, so that lowering is tried
+    /// and refuses it.
+    lazy var neuronCount: Int = runner.graph.piecewiseLinearNeurons ?? 0
+
     /// The network in exact form; lowered at first use.
     func exact() throws -> PiecewiseLinearNetwork {
       if let lowered { return lowered }
@@ -235,7 +239,7 @@ public final class RegionSession {
     ) { try runner.deployed($0) }
     let result = try search.run()
     var answer = RegionAnswer(record, start)
-    if result.radius == nil {
+    if result.radius == nil && result.reason == nil {
       answer.verdict = Verdict.holds.rawValue
     } else if result.reason == nil {
       answer.verdict = Verdict.violated.rawValue
@@ -283,6 +287,9 @@ public final class RegionSession {
     }
     return ProofVerdict(isValid: true, place: nil, reason: nil, nodes: nodes, proofs: sections.count)
   }
+
+  /// A proof whose lines were changed, with valid fingerprints.
+  package static func resealedProof(_ proof: String) throws -> String { try ProofFile.resealed(proof) }
 
   /// A proof rewritten, with valid fingerprints, to claim the region of another record of the same network: for tests that
   /// the checker's arithmetic alone refuses it.

@@ -115,6 +115,12 @@ public struct SolverStatistics: Sendable, Equatable {
   public var dualSteps = 0
   /// Points tried in the search for a violation.
   public var pointsTried = 0
-  /// Patterns whose exact linear program was solved.
+  /// Linear programs solved: relaxations of parts, or exact ones of patterns.
   public var linearPrograms = 0
+  /// Clauses learned that need fewer phases than were decided where they were learned.
+  public var clausesLearned = 0
+  /// Phases that learned clauses decided.
+  public var propagations = 0
+  /// Parts that learned clauses closed, so that nothing had to refute them.
+  public var conflictsAvoided = 0
 }

@@ -30,18 +30,39 @@ extension LinearRelaxation {
   }
 
   /// Multipliers and slopes of one dual bound.
-  struct Duals: Sendable {
+  package struct Duals: Sendable {
     /// One non-negative multiplier per row.
-    var rows: [Double]
+    package var rows: [Double]
     /// By variable: the slope of the lower line of an undecided ReLU.
-    var alpha: [Double]
+    package var alpha: [Double]
     /// By variable: the signed multiplier of a decided phase (positive for active).
-    var beta: [Double]
+    package var beta: [Double]
+
+    package init(rows: [Double], alpha: [Double], beta: [Double]) {
+      self.rows = rows
+      self.alpha = alpha
+      self.beta = beta
+    }
   }
+
+  /// One row alone with the default slopes.
+  func defaultDuals(_ b: NeuronBounds, rows: Int, only row: Int) -> Duals {
+    let n = network.variableCount
+    var duals = Duals(
+      rows: [Double](repeating: 0, count: rows), alpha: [Double](repeating: 0, count: n),
+      beta: [Double](repeating: 0, count: n))
+    duals.rows[row] = 1
+    for v in b.undecided(of: network) { duals.alpha[v] = b.preUpper[v] > -b.preLower[v] ? 1 : 0 }
+    return duals
+  }
+
+  /// Whether the last dual bound put a neuron's value below an upper line: with the neuron open instead of decided, the
+  /// bound would be weaker.
+  func needsUpperLine(_ v: Int) -> Bool { touched[owner(of: v)] && recorded[v] < 0 }
 
   /// A sound lower bound of `sum of multiplier * (row - rhs)` for given multipliers; also leaves the covectors for
   /// a gradient step.
-  func dualBound(_ rows: [VariableRow], rhs: [Double], _ b: NeuronBounds, _ duals: Duals) -> Double {
+  package func dualBound(_ rows: [VariableRow], rhs: [Double], _ b: NeuronBounds, _ duals: Duals) -> Double {
     beginPass()
     var constant = [0.0]
     var slack = [0.0]

@@ -1,4 +1,5 @@
 import Tensors
+import LinearPrograms
 
 /// Linear bounds of a ``PiecewiseLinearNetwork`` by backward substitution (CROWN), with every rounding error accounted for.
 ///
@@ -7,8 +8,8 @@ import Tensors
 /// Rounding: replacing exact sums by floating-point ones changes the bound by at most
 /// `g * sum |covector| * (|W| max|z| + |b|)` at every layer, with `g = (terms + 8) * 2^-53`; this is subtracted
 /// (see `slack`). One instance belongs to one thread.
-final class LinearRelaxation {
-  let network: PiecewiseLinearNetwork
+package final class LinearRelaxation {
+  package let network: PiecewiseLinearNetwork
   /// Rows handled at once.
   static let chunk = 64
   /// Covectors, by variable then row.
@@ -23,11 +24,16 @@ final class LinearRelaxation {
   static let unit = 0x1p-53
   /// Below every product that underflows.
   private let tiny: Double
+  /// After it, neurons keep their interval bounds, which are as sound and cost next to nothing.
+  var limit = TimeLimit.never
   /// Passes over the network, for statistics.
   private(set) var passes = 0
 
-  init(_ network: PiecewiseLinearNetwork) {
+  package convenience init(_ network: PiecewiseLinearNetwork) { self.init(network, limit: .never) }
+
+  init(_ network: PiecewiseLinearNetwork, limit: TimeLimit) {
     self.network = network
+    self.limit = limit
     covectors = .allocate(capacity: max(1, network.variableCount * Self.chunk))
     touched = [Bool](repeating: false, count: network.blocks.count + 1)
     blocks = network.raw
@@ -54,7 +60,7 @@ final class LinearRelaxation {
   ///   - lower: The box, rounded outward.
   ///   - upper: The box, rounded outward.
   ///   - splits: Phase decisions by variable.
-  func bounds(lower: [Double], upper: [Double], splits: [Int: Phase]) -> NeuronBounds? {
+  package func bounds(lower: [Double], upper: [Double], splits: [Int: Phase]) -> NeuronBounds? {
     let n = network.variableCount
     var b = NeuronBounds(
       boxLower: lower, boxUpper: upper, lower: [Double](repeating: 0, count: n),
@@ -72,6 +78,7 @@ final class LinearRelaxation {
       if !overInputs {
         let open = block.range.filter { b.preLower[$0] < 0 && b.preUpper[$0] > 0 }
         for part in stride(from: 0, to: open.count, by: Self.chunk / 2) {
+          if limit.isOver { break }
           let group = Array(open[part..<min(open.count, part + Self.chunk / 2)])
           tighten(group, block: index, &b)
         }
@@ -208,6 +215,9 @@ final class LinearRelaxation {
     (covectors + range.lowerBound * rows).update(repeating: 0, count: range.count * rows)
     if rows == 1 { (recorded + range.lowerBound).update(repeating: 0, count: range.count) }
   }
+
+  /// The position of a variable's block in `touched`.
+  func owner(of variable: Int) -> Int { owners[variable] }
 
   /// The covectors on a variable.
   func row(of variable: Int, _ rows: Int) -> UnsafeMutablePointer<Double> {

@@ -70,23 +70,23 @@ public final class MinimalRadiusSearch {
 
   /// Runs the search.
   public func run() throws -> MinimalRadius {
-    guard var best = try firstViolation() else {
-      return MinimalRadius(radius: nil, witness: nil, reason: nil, statistics: statistics)
+    var best: [Rational]
+    switch try firstViolation() {
+    case .none: return MinimalRadius(radius: nil, witness: nil, reason: nil, statistics: statistics)
+    case .unknown(let reason):
+      return MinimalRadius(radius: nil, witness: nil, reason: reason, statistics: statistics)
+    case .point(let x): best = try polish(x)
     }
-    var known = try polish(best)
-    best = known
     while true {
       switch try nearer(than: distance(best)) {
-      case .none:
-        return try finish(best, reason: nil)
-      case .point(let x):
-        known = try polish(x)
-        best = known
-      case .unknown(let reason):
-        return try finish(best, reason: reason)
+      case .none: return try finish(best, reason: nil)
+      case .point(let x): best = try polish(x)
+      case .unknown(let reason): return try finish(best, reason: reason)
       }
     }
   }
+
+  private var limit: TimeLimit { TimeLimit(deadline: options.deadline) }
 
   private func finish(_ x: [Rational], reason: String?) throws -> MinimalRadius {
     let prepared = try PreparedQuery(network, domain)
@@ -96,8 +96,8 @@ public final class MinimalRadiusSearch {
     return MinimalRadius(radius: distance(x), witness: witness, reason: reason, statistics: statistics)
   }
 
-  /// Any violation, from small boxes to large ones so that it is not far; nil if there is provably none.
-  private func firstViolation() throws -> [Rational]? {
+  /// Any violation, from small boxes to large ones so that it is not far; `none` only if that is proven.
+  private func firstViolation() throws -> Nearer {
     var widest = Rational()
     for i in center.indices {
       widest = max(widest, max(domain.upper[i] - center[i], center[i] - domain.lower[i]))
@@ -110,14 +110,17 @@ public final class MinimalRadiusSearch {
       if let witness = try finder.search(
         lower: prepared.lower, upper: prepared.upper, clauses: clauses, starts: 6, steps: 25)
       {
-        return witness.point
+        return .point(witness.point)
       }
+      if limit.isOver { return .unknown("time-out") }
     }
-    let solver = try SafetySolver(network, domain, options: options)
-    return try solver.solve().witness?.point
+    let result = try SafetySolver(network, domain, options: options).solve()
+    if let witness = result.witness { return .point(witness.point) }
+    return result.verdict == .holds ? .none : .unknown(result.reason ?? "not decided")
   }
 
-  /// The nearest violation with the same phases as a given one: descends from pattern to pattern while that helps.
+  /// The nearest violation with the same phases as a given one: descends from pattern to pattern while that helps and time
+  /// is left.
   private func polish(_ start: [Rational]) throws -> [Rational] {
     var x = start
     for _ in 0..<40 {
@@ -126,10 +129,14 @@ public final class MinimalRadiusSearch {
         phases: [Phase](repeating: .undecided, count: network.variableCount))
       let outputs = network.outputs.map { point.value(of: $0) }
       guard let clause = domain.satisfiedClauses(at: outputs).first else { return x }
-      guard let next = try nearest(pattern: point.phases, clause: clause, below: distance(x)) else {
+      do {
+        guard let next = try nearest(pattern: point.phases, clause: clause, below: distance(x)) else {
+          return x
+        }
+        x = next
+      } catch is OutOfTime {
         return x
       }
-      x = next
     }
     return x
   }
@@ -143,7 +150,8 @@ public final class MinimalRadiusSearch {
     let condensed = CondensedQuery(
       network: network, lower: domain.lower, upper: domain.upper, phases: pattern, decided: [:])
     var program = ExactLinearProgram(
-      lower: forms.freeInputs.map { domain.lower[$0] }, upper: forms.freeInputs.map { domain.upper[$0] })
+      lower: forms.freeInputs.map { domain.lower[$0] }, upper: forms.freeInputs.map { domain.upper[$0] },
+      limit: self.limit)
     for block in network.blocks where block.kind == .relu {
       for v in block.range {
         let p = forms.preactivation(of: v)
@@ -156,7 +164,7 @@ public final class MinimalRadiusSearch {
       program.require(combination)
     }
     let free = forms.freeInputs.map { center[$0] }
-    guard let answer = program.nearest(to: free, isL1: isL1), answer.distance < limit else { return nil }
+    guard let answer = try program.nearest(to: free, isL1: isL1), answer.distance < limit else { return nil }
     var x = domain.lower
     for (column, input) in forms.freeInputs.enumerated() { x[input] = answer.point[column] }
     return x
@@ -180,12 +188,12 @@ public final class MinimalRadiusSearch {
   private func nearer(than radius: Rational) throws -> Nearer {
     let query = box(radius)
     let prepared = try PreparedQuery(network, query)
-    let relaxation = LinearRelaxation(network)
+    let relaxation = LinearRelaxation(network, limit: limit)
     var stack = [
       Part(lower: prepared.lower, upper: prepared.upper, clauses: Array(query.violation.indices))
     ]
     while var part = stack.popLast() {
-      if let deadline = options.deadline, Date() >= deadline { return .unknown("time-out") }
+      if limit.isOver { return .unknown("time-out") }
       statistics.nodes += 1
       guard let b = relaxation.bounds(lower: part.lower, upper: part.upper, splits: [:]) else { continue }
       var worst = [Double](repeating: 1e-12, count: network.inputCount)
@@ -240,9 +248,13 @@ public final class MinimalRadiusSearch {
     let condensed = CondensedQuery(
       network: network, lower: lower, upper: upper, phases: b.phases, decided: [:])
     let ball = CondensedQuery.Ball(center: center, radius: radius, isL1: isL1)
+    // Z3 can overrun its deadline on large remainders: those go to a process that can be killed.
+    let isLarge = b.undecided(of: network).count > options.remainderLimit
     for clause in part.clauses {
       statistics.z3Calls += 1
-      let answer = condensed.check(prepared.clauses[clause], within: ball, deadline: options.deadline)
+      let answer = condensed.check(
+        prepared.clauses[clause], within: ball, deadline: options.deadline,
+        isolated: isLarge ? options.isolated : nil)
       switch answer.result {
       case .unsatisfiable: continue
       case .unknown(let reason): return .unknown(reason)

@@ -23,9 +23,11 @@ extension SafetySolver {
       statistics.z3Calls += 1
       let answer = condensed.check(
         prepared.clauses[clause], resources: resources, deadline: options.deadline,
-        isolated: options.method == .exact ? options.isolated : nil)
+        isolated: options.method == .exact ? options.isolated : nil, wantsCore: isLearning)
       switch answer.result {
-      case .unsatisfiable: refuted.append(clause)
+      case .unsatisfiable:
+        refuted.append(clause)
+        learnFromZ3(clause, part, b, core: answer.core)
       case .unknown: break
       case .satisfiable:
         guard let point = answer.point else { break }

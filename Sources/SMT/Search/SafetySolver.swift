@@ -1,6 +1,7 @@
 import Foundation
 import IR
 import Rigor
+import LinearPrograms
 
 /// How a query is decided.
 public enum SolverMethod: String, Sendable, CaseIterable {
@@ -30,6 +31,8 @@ public struct SolverOptions: Sendable {
   public var programLimit = 100
   /// The most parts to look at; nil for no limit.
   public var nodeLimit: Int?
+  /// Whether refuted parts leave clauses behind that close or narrow others.
+  public var learnsClauses = true
   /// Where to run Z3 when a hard deadline matters; nil to run it in this process.
   public var isolated: Z3Process?
 
@@ -39,7 +42,8 @@ public struct SolverOptions: Sendable {
 /// Decides whether a region is free of violations, exactly.
 ///
 /// Falsification first; then branch and bound over parts of the region and phases of neurons, with linear bounds that
-/// include rounding, dual ascent on slopes and multipliers, and Z3 on small remainders. All statements are about exact
+/// include rounding, linear programs and dual ascent on slopes and multipliers, clauses learned from what they refute, and Z3
+/// on small remainders. All statements are about exact
 /// real arithmetic on the stored weights.
 public final class SafetySolver {
   let prepared: PreparedQuery
@@ -47,7 +51,13 @@ public final class SafetySolver {
   let relaxation: LinearRelaxation
   var finder: WitnessFinder
   var statistics = SolverStatistics()
-  private var proof: [ProofNode] = []
+  var proof: [ProofNode] = []
+  var store: ClauseStore
+  var frames: [Frame] = []
+  /// What the current part refutes: by clause, the number of the statement.
+  var refuted: [Int: Int] = [:]
+  /// How many more attempts to shorten a clause are worth it: clauses that close parts earn new ones.
+  var trials = 24
   var network: PiecewiseLinearNetwork { prepared.network }
 
   /// - Parameters:
@@ -61,24 +71,28 @@ public final class SafetySolver {
   ) throws {
     prepared = try PreparedQuery(network, query)
     self.options = options
-    relaxation = LinearRelaxation(network)
+    store = ClauseStore(clauses: prepared.clauses.count)
+    relaxation = LinearRelaxation(network, limit: TimeLimit(deadline: options.deadline))
     finder = WitnessFinder(prepared, deployed: deployed, seed: options.seed)
     statistics.neurons = network.neuronCount
   }
 
   /// A part of the search: a box, phase decisions, and the clauses that are still possible.
   struct Part {
-    var lower: [Double]
-    var upper: [Double]
-    var splits: [Int: Phase]
+    var box: SplitBox
+    /// Decided phases, and how many of them are decisions; the others follow from learned clauses.
+    var splits: [Int: Phase] = [:]
+    var decisions = 0
     var clauses: [Int]
-    var depth: Int
-    var duals: [Int: LinearRelaxation.Duals]
+    var depth = 0
+    var duals: [Int: LinearRelaxation.Duals] = [:]
+    var lower: [Double] { box.lower }
+    var upper: [Double] { box.upper }
   }
 
-  private enum Step {
+  enum Step {
     case done
-    case split(Part, Part)
+    case split(ProofSplit, Part, Part)
     case found(Witness)
     case stuck(String)
   }
@@ -93,13 +107,17 @@ public final class SafetySolver {
     {
       return finish(.violated, witness)
     }
-    let root = Part(
-      lower: prepared.lower, upper: prepared.upper, splits: [:], clauses: all, depth: 0, duals: [:])
+    let root = Part(box: SplitBox(lower: prepared.lower, upper: prepared.upper), clauses: all)
     if options.method == .exact { return try solveExactly(root) }
-    var stack = [root]
+    // Parts to look at; nil where both sides of the innermost frame are settled.
+    var stack: [Part?] = [root]
     var obstacle: String?
     var patience = 200
-    while let part = stack.popLast() {
+    while let next = stack.popLast() {
+      guard let part = next else {
+        closeFrame()
+        continue
+      }
       if isLate { return finishUnknown("time-out") }
       if let limit = options.nodeLimit, statistics.nodes >= limit { return finishUnknown("node limit") }
       if finder.tie != nil {
@@ -107,14 +125,16 @@ public final class SafetySolver {
         patience -= 1
         if patience < 0 { return finishUnknown("tie") }
       }
+      refuted = [:]
       switch try step(part) {
-      case .done: break
+      case .done: settle(refuted)
       case .found(let witness): return finish(.violated, witness)
-      case .split(let first, let second):
-        stack.append(second)
-        stack.append(first)
+      case .split(let split, let first, let second):
+        frames.append(Frame(part: part, split: split, refuted: refuted, open: first.clauses))
+        stack += [nil, second, first]
       case .stuck(let why):
         obstacle = why
+        settle([:])
         if options.wantsProof { proof.append(ProofNode()) }
       }
     }
@@ -125,7 +145,7 @@ public final class SafetySolver {
 
   func finish(_ verdict: Verdict, _ witness: Witness?) -> SafetyResult {
     statistics.pointsTried = finder.pointsTried
-    let tree = verdict == .holds && options.wantsProof ? ProofTree(nodes: proof) : nil
+    let tree = verdict == .holds && options.wantsProof ? proofTree() : nil
     return SafetyResult(
       verdict: verdict, witness: witness, reason: nil, statistics: statistics, proof: tree)
   }
@@ -140,15 +160,19 @@ public final class SafetySolver {
 
   // MARK: One part
 
-  private func step(_ part: Part) throws -> Step {
+  private func step(_ given: Part) throws -> Step {
+    var part = given
+    var node = ProofNode()
+    if let step = consult(&part, nil, &node) { return step }
     statistics.nodes += 1
     guard let b = relaxation.bounds(lower: part.lower, upper: part.upper, splits: part.splits) else {
+      learnEmpty(part)
       record(ProofNode(isEmpty: true))
       return .done
     }
     let undecided = b.undecided(of: network)
     if part.depth == 0 { statistics.undecidedAtRoot = undecided.count }
-    var node = ProofNode()
+    if let step = consult(&part, b, &node) { return step }
     var rows: [VariableRow] = []
     for clause in part.clauses { rows += prepared.clauses[clause].map(\.row) }
     let bounds = relaxation.lowerBounds(rows, b)
@@ -167,7 +191,9 @@ public final class SafetySolver {
         }
       }
       if size > 0 && margin > safety(clause, b) {
-        node.refutations.append(.row(clause: clause, row: best))
+        let refutation = ProofRefutation.row(clause: clause, row: best)
+        node.refutations.append(refutation)
+        learn(clause, part, b, relaxation.defaultDuals(b, rows: size, only: best), refutation)
       } else {
         remaining.append(clause)
         covectors.append(
@@ -191,7 +217,7 @@ public final class SafetySolver {
     }
     let moving = prepared.freeInputs.filter { part.lower[$0] < part.upper[$0] }
     // Few moving inputs are halved, until so few neurons are open that splitting their phases settles the rest.
-    let splitsPhases = undecided.count <= options.phaseSplitLimit && part.splits.count < 12
+    let splitsPhases = undecided.count <= options.phaseSplitLimit && part.decisions < 12
     let splitsInputs = moving.count <= options.inputSplitLimit && !moving.isEmpty && !splitsPhases
     return splitsInputs
       ? try splitInput(part, b, undecided, remaining, covectors, moving, &node)
@@ -199,7 +225,7 @@ public final class SafetySolver {
   }
 
   /// How far a bound must exceed its right side. With proofs, far enough that the checker's own rounding cannot matter.
-  private func safety(_ clause: Int, _ b: NeuronBounds) -> Double {
+  func safety(_ clause: Int, _ b: NeuronBounds) -> Double {
     guard options.wantsProof else { return 0 }
     var size = 1.0
     for row in prepared.clauses[clause] {
@@ -210,7 +236,7 @@ public final class SafetySolver {
     return 1e-9 * size
   }
 
-  private func record(_ node: ProofNode) {
+  func record(_ node: ProofNode) {
     if options.wantsProof { proof.append(node) }
   }
 
@@ -258,15 +284,15 @@ public final class SafetySolver {
       }
     }
     let middle = part.lower[best] + (part.upper[best] - part.lower[best]) / 2
-    node.split = .input(best, at: middle)
+    let split = ProofSplit.input(best, at: middle)
+    node.split = split
     record(node)
     var first = part
     first.clauses = remaining
     first.depth += 1
     var second = first
-    first.upper[best] = middle
-    second.lower[best] = middle
-    return .split(first, second)
+    (first.box, second.box) = part.box.halves(best, at: middle)
+    return .split(split, first, second)
   }
 
   private func splitPhase(
@@ -282,7 +308,7 @@ public final class SafetySolver {
         clause, b, part, program, iterations: open.isEmpty ? 200 : (part.depth == 0 ? 40 : 20))
       part.duals[clause] = answer.duals
       if answer.bound > safety(clause, b) {
-        node.refutations.append(refutation(clause, answer.duals, b, part.splits))
+        refute(clause, part, b, answer.duals, &node)
         remaining.removeAll { $0 == clause }
         continue
       }
@@ -317,10 +343,11 @@ public final class SafetySolver {
     var first = part
     first.clauses = remaining
     first.depth += 1
+    first.decisions += 1
     var second = first
     first.splits[best] = .inactive
     second.splits[best] = .active
-    return .split(first, second)
+    return .split(.phase(best), first, second)
   }
 
   /// The best slopes and multipliers for a clause: those of a linear program where one is small enough, otherwise by
@@ -366,7 +393,7 @@ public final class SafetySolver {
     for clause in remaining {
       let answer = bestDuals(clause, b, part, program, iterations: iterations)
       if answer.bound > safety(clause, b) {
-        node.refutations.append(refutation(clause, answer.duals, b, part.splits))
+        refute(clause, part, b, answer.duals, &node)
         remaining.removeAll { $0 == clause }
       } else if !answer.minimiser.isEmpty,
         let witness = try finder.descend(
@@ -378,7 +405,16 @@ public final class SafetySolver {
     return nil
   }
 
-  private func refutation(
+  /// Notes that multipliers refute a clause in a part.
+  private func refute(
+    _ clause: Int, _ part: Part, _ b: NeuronBounds, _ duals: LinearRelaxation.Duals, _ node: inout ProofNode
+  ) {
+    let made = options.wantsProof ? refutation(clause, duals, b, part.splits) : nil
+    if let made { node.refutations.append(made) }
+    learn(clause, part, b, duals, made)
+  }
+
+  func refutation(
     _ clause: Int, _ duals: LinearRelaxation.Duals, _ b: NeuronBounds, _ splits: [Int: Phase]
   ) -> ProofRefutation {
     var slopes: [Int: Double] = [:]

@@ -20,6 +20,8 @@ struct CondensedQuery {
     var point: [Rational]?
     /// In optimisation: the value of the objective at the point.
     var radius: Rational?
+    /// In a refutation: the decided neurons whose conditions it used.
+    var core: [Int]?
   }
 
   /// A strict bound on the distance from a centre: `|x_i - c_i| < radius` for all i, or the sum of them.
@@ -33,11 +35,12 @@ struct CondensedQuery {
   func check(
     _ rows: [PreparedQuery.Row], equalities: [(row: VariableRow, value: Rational)] = [],
     within ball: Ball? = nil,
-    resources: Int = 0, deadline: Date? = nil, isolated: Z3Process? = nil
+    resources: Int = 0, deadline: Date? = nil, isolated: Z3Process? = nil, wantsCore: Bool = false
   ) -> Answer {
     let z3 = Z3Context()
     let forms = self.forms()
-    let names = build(rows, equalities, ball, forms, z3)
+    let tracked = wantsCore && isolated == nil ? decided.keys.sorted() : []
+    let names = build(rows, equalities, ball, forms, z3, tracked: Set(tracked))
     if let isolated {
       let answer = isolated.check(z3.smtlib(), variables: names.map(\.name), deadline: deadline)
       guard case .satisfiable = answer.result, let values = answer.values else {
@@ -46,12 +49,34 @@ struct CondensedQuery {
       return Answer(result: answer.result, point: point(forms, values))
     }
     z3.limit(resources: resources, milliseconds: deadline.map { Int($0.timeIntervalSinceNow * 1000) })
-    let result = z3.check(deadline: deadline)
+    let assumptions = tracked.map { z3.boolean("d\($0)") }
+    let result = z3.check(assumptions: assumptions, deadline: deadline)
+    if wantsCore, isolated == nil, case .unsatisfiable = result {
+      let core = z3.core(among: assumptions).map { tracked[$0] }
+      return Answer(result: result, point: nil, core: core)
+    }
     guard case .satisfiable = result else { return Answer(result: result, point: nil) }
     guard let values = z3.values(of: names.map(\.term)) else {
       return Answer(result: .unknown("the model is not rational"), point: nil)
     }
     return Answer(result: result, point: point(forms, values))
+  }
+
+  /// Whether variables can take values within a tolerance, decided by Z3 in a process of its own.
+  func check(
+    targets: [(variable: Int, value: Rational)], tolerance: Rational, deadline: Date?, isolated: Z3Process
+  ) -> Answer {
+    var rows: [PreparedQuery.Row] = []
+    for target in targets {
+      for sign in [1.0, -1.0] {
+        let rhs = (sign > 0 ? target.value : -target.value) + tolerance
+        rows.append(
+          PreparedQuery.Row(
+            row: VariableRow(variables: [target.variable], coefficients: [sign]), rhs: rhs,
+            rhsUp: rhs.roundedUp))
+      }
+    }
+    return check(rows, deadline: deadline, isolated: isolated)
   }
 
   /// A query that is asked many times with other rows: layers are composed and encoded once.
@@ -111,7 +136,7 @@ struct CondensedQuery {
 
   private func build(
     _ rows: [PreparedQuery.Row], _ equalities: [(row: VariableRow, value: Rational)], _ ball: Ball?,
-    _ forms: ExactForms, _ z3: Z3Context
+    _ forms: ExactForms, _ z3: Z3Context, tracked: Set<Int> = []
   ) -> [(name: String, term: Z3Context.Term)] {
     let inputs = forms.freeInputs.map { (name: "x\($0)", term: z3.real("x\($0)")) }
     let neurons = forms.undecided.map { z3.real("a\($0)") }
@@ -144,7 +169,8 @@ struct CondensedQuery {
     }
     for (v, phase) in decided {
       let p = linear(forms.preactivation(of: v))
-      z3.assert(phase == .active ? z3.lessOrEqual(zero, p) : z3.lessOrEqual(p, zero))
+      let condition = phase == .active ? z3.lessOrEqual(zero, p) : z3.lessOrEqual(p, zero)
+      z3.assert(tracked.contains(v) ? z3.or([z3.not(z3.boolean("d\(v)")), condition]) : condition)
     }
     for row in rows {
       z3.assert(z3.lessOrEqual(linear(combination(row.row, forms)), z3.numeral(row.rhs)))

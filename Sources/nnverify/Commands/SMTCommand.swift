@@ -115,6 +115,9 @@ struct SMTCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Draw what was found, .svg or .png.", valueName: "file"))
   var picture: String?
 
+  @Flag(inversion: .prefixedNo, help: "Learn clauses from refuted parts.")
+  var learning = true
+
   @Option(help: "The seed of the search for violations.")
   var seed: UInt64 = 0
 
@@ -166,7 +169,13 @@ struct SMTCommand: ParsableCommand {
 
   private func answer(_ record: RegionRecord, _ session: RegionSession) throws -> RegionAnswer {
     let deadline = timeout.map { Date().addingTimeInterval($0) }
-    if record.kind == .inverseMap { return try session.invert(record, deadline: deadline) }
+    var isolated: Z3Process?
+    if deadline != nil, let program = Bundle.main.executablePath {
+      isolated = Z3Process(program: program, arguments: ["smt-child"])
+    }
+    if record.kind == .inverseMap {
+      return try session.invert(record, deadline: deadline, isolated: isolated)
+    }
     if layers != nil || (record.kind == .lattice && !minimal) {
       var options = LayerwiseOptions()
       options.layer = layers ?? 0
@@ -180,6 +189,7 @@ struct SMTCommand: ParsableCommand {
       options.inverseIsExact = inverse == .exact
       options.isStepwise = path == .stepwise
       options.deadline = deadline
+      options.isolated = isolated
       options.seed = seed
       options.keepsGrid = picture != nil
       return try session.layerwise(record, options)
@@ -189,9 +199,8 @@ struct SMTCommand: ParsableCommand {
     options.deadline = deadline
     options.wantsProof = proof != nil
     options.seed = seed
-    if deadline != nil, let program = Bundle.main.executablePath {
-      options.isolated = Z3Process(program: program, arguments: ["smt-child"])
-    }
+    options.isolated = isolated
+    options.learnsClauses = learning
     if minimal || record.kind == .minimalRadius {
       return try session.minimise(record, isL1: norm.map { $0 == .one }, options)
     }
