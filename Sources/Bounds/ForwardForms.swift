@@ -209,10 +209,10 @@ struct ForwardForms: Sendable {
       highConstant.addToEveryExample(bias.values)
       error.addToEveryExample(bias.magnitude)
     }
-    // The deployed node is off by at most g32 times the same sizes.
-    let deployed = arithmetic == .float32 && node.elementType.runsInFloat && map.roundings > 0
-    let g = 4 * Rounding.gamma(map.roundings + 4) + (deployed ? 2 * Rounding.gamma32(map.roundings) : 0)
-    let lost = 0x1p-1000 + (deployed ? Double(map.roundings + 2) * 2 * Rounding.underflow32 : 0)
+    // The deployed node is off by at most its own gamma times the same sizes.
+    let deployed = map.roundings > 0 ? arithmetic.rounding(of: node.elementType) : nil
+    let g = 4 * Rounding.gamma(map.roundings + 4) + 2 * (deployed?.gamma(map.roundings) ?? 0)
+    let lost = 0x1p-1000 + Double(map.roundings + 2) * 2 * (deployed?.underflow ?? 0)
     let isExact = map.roundings == 0 && map.maps.allSatisfy(\.isNonnegative)
     var result = LinearForm(
       lowerCoefficients: lower ?? Tensor.zeros([batch * columns] + node.shape), upperCoefficients: upper,

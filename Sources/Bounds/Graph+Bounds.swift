@@ -17,6 +17,7 @@ extension Graph {
     -> BoundResult
   {
     try region.validate(for: self)
+    try checkRounding(options.arithmetic)
     var options = options
     if options.isPlain && options.slope == .adaptive { options.slope = .strictlyAdaptive }
     useSingleThreadedBLAS()

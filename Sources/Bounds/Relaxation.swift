@@ -80,7 +80,7 @@ extension Lines {
     var finite = true
     // An intercept enters a sum of up to `perExample` products; a slope multiplies once.
     let sumError = Rounding.gamma(perExample + 3)
-    let ulps = arithmetic == .float32 && type.runsInFloat ? f.deployedUlps : 0
+    let deployed = f.deployedUlps > 0 ? arithmetic.rounding(of: type) : nil
     x.lower.withPointer { lower in
       x.upper.withPointer { upper in
         for i in 0..<n {
@@ -97,9 +97,9 @@ extension Lines {
           if slope != 0, !(line.belowSlope.isZeroOrOne && line.aboveSlope.isZeroOrOne) {
             error += 2 * Rounding.unit * slope * size
           }
-          if ulps > 0 {
+          if let deployed {
             let range = f.range(lower[i], upper[i])
-            error += IntervalDomain.deployedError(max(abs(range.lower), abs(range.upper)), ulps)
+            error += deployed.error(max(abs(range.lower), abs(range.upper)), ulps: f.deployedUlps)
           }
           charge[flat: i] = error
           if !(error.isFinite) { finite = false }
@@ -145,14 +145,14 @@ extension Double {
 extension Relaxation {
   /// The charge of an affine node: the walk forms A W_i for every input, a sum of at most `fanOut` products per
   /// element, and A . b. The error applied to the values is at most g(fanOut) |A| |W_i| |z_i|, so the charge is
-  /// g (sum |W_i| max|z_i|) plus the bias's part; for float32 the deployed node itself adds
-  /// g32(roundings) (sum |W_i| max|z_i| + |b|).
+  /// g (sum |W_i| max|z_i|) plus the bias's part; a deployed node itself adds
+  /// gd(roundings) (sum |W_i| max|z_i| + |b|).
   static func affine(_ map: Affine, inputs: [Interval], node: Node, arithmetic: Arithmetic) -> Relaxation {
-    let deployed = arithmetic == .float32 && node.elementType.runsInFloat && map.roundings > 0
     let roundings = map.roundings
-    let g32 = deployed ? Rounding.gamma32(roundings) : 0
+    let deployed = roundings > 0 ? arithmetic.rounding(of: node.elementType) : nil
+    let gd = deployed?.gamma(roundings) ?? 0
     let rounds = map.maps.contains { $0.fanOut > 0 || $0.coefficientRoundings > 0 || $0.denominator != 1 }
-    guard rounds || map.bias != nil || deployed else { return .affine(charge: nil, unitCharge: nil) }
+    guard rounds || map.bias != nil || deployed != nil else { return .affine(charge: nil, unitCharge: nil) }
     var size: Tensor<Double>?
     var unitSize: Tensor<Double>?
     for (linear, input) in zip(map.maps, inputs) {
@@ -162,21 +162,21 @@ extension Relaxation {
       // A unit covector copies one row of the matrix: only inexact coefficients and divisions count.
       let isInexact = linear.coefficientRoundings > 0 || linear.denominator != 1
       let unitG = isInexact ? Rounding.gamma(linear.coefficientRoundings + 2) : 0
-      let own = (isRounding ? g : 0) + g32
+      let own = (isRounding ? g : 0) + gd
       size = accumulate(size, reach, own)
-      unitSize = accumulate(unitSize, reach, unitG + g32)
+      unitSize = accumulate(unitSize, reach, unitG + gd)
     }
     guard var charge = size, var unitCharge = unitSize else { return .affine(charge: nil, unitCharge: nil) }
-    let lost = deployed ? Double(roundings + 2) * 2 * Rounding.underflow32 : 0
+    let lost = Double(roundings + 2) * 2 * (deployed?.underflow ?? 0)
     let n = node.shape.count
     // Computing the charge itself rounds; every term is non-negative, so a factor covers it.
     let factor = 1 + 8 * Rounding.gamma(roundings + 4)
     charge = charge.map { $0 * factor + lost }
     unitCharge = unitCharge.map { $0 * factor + lost }
     if let bias = map.bias {
-      let g = (Rounding.gamma(n + 3) + g32) * factor
+      let g = (Rounding.gamma(n + 3) + gd) * factor
       charge.addToEveryExample(bias.magnitude.map { g * $0 })
-      if deployed { unitCharge.addToEveryExample(bias.magnitude.map { g32 * factor * $0 }) }
+      if deployed != nil { unitCharge.addToEveryExample(bias.magnitude.map { gd * factor * $0 }) }
     }
     let unitNeeded = unitCharge.elements.contains { $0 != 0 }
     return .affine(charge: charge, unitCharge: unitNeeded ? unitCharge : nil)
@@ -195,15 +195,15 @@ extension Relaxation {
     node: Node,
     arithmetic: Arithmetic
   ) -> Relaxation {
-    let deployed = arithmetic == .float32 && node.elementType.runsInFloat
+    let deployed = arithmetic.rounding(of: node.elementType)
     let reach = form.apply(left.magnitude, right.magnitude)
     let n = node.shape.count
-    let g32 = deployed ? Rounding.gamma32(form.fanIn + 1) : 0
+    let gd = deployed?.gamma(form.fanIn + 1) ?? 0
     // Both adjoints and the constant are sums of at most max(fanOut, fanIn * n) products of a coefficient with a
     // corner; each corner product is at most the reach. Four of them meet in one bound.
     let g = Rounding.gamma(form.fanOut + form.fanIn + n + 4)
-    let factor = (4 * g + g32) * (1 + 8 * g)
-    let lost = deployed ? Double(form.fanIn + 2) * 2 * Rounding.underflow32 : 0
+    let factor = (4 * g + gd) * (1 + 8 * g)
+    let lost = Double(form.fanIn + 2) * 2 * (deployed?.underflow ?? 0)
     var charge = reach.map { $0 * factor + lost }
     if leftVaries && rightVaries {
       return .product(ProductPlanes(left: left, right: right, charge: charge))

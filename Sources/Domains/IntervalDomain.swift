@@ -2,14 +2,6 @@ import IR
 import Rigor
 import Tensors
 
-/// The arithmetic whose results the bounds describe.
-public enum Arithmetic: String, Sendable, Hashable, CaseIterable {
-  /// The real-valued network on the stored weights.
-  case real
-  /// The network evaluated in float32, in any order of summation, with or without fused multiply-add.
-  case float32
-}
-
 /// Interval bounds in midpoint-radius form with all rounding included (Rump, "Fast and Parallel Interval Arithmetic",
 /// 1999, for the form; the account of rounding is proven at each step).
 public struct IntervalDomain: Domain, Sendable {
@@ -34,8 +26,8 @@ public struct IntervalDomain: Domain, Sendable {
   /// Let c = fl(sum W_i m_i + b) with at most k roundings per output. Then |c - (sum W_i m_i + b)| <=
   /// g(k) (sum |W_i| |m_i| + |b|), coefficient errors included in k. All points within r_i of m_i are mapped to within
   /// sum |W_i| r_i more. With t = fl(sum |W_i| (r_i + 2g|m_i|) + 2g|b|), a sum of non-negative terms,
-  /// (1+4g) t is at least the exact value of the same expression, hence of the sum of both errors. For float32, G =
-  /// g32(k) (|W| (|m| + r) + |b|) bounds what the deployed evaluation may be off, and joins the same product.
+  /// (1+4g) t is at least the exact value of the same expression, hence of the sum of both errors. For a deployed run, G =
+  /// gd(k) (|W| (|m| + r) + |b|) bounds what the deployed evaluation may be off, and joins the same product.
   public func affine(_ map: Affine, _ x: [Interval], at node: Node) throws -> Interval {
     let roundings = map.roundings
     if roundings == 0, map.maps.allSatisfy(\.isNonnegative) {
@@ -43,8 +35,8 @@ public struct IntervalDomain: Domain, Sendable {
       return Interval(lower: sum(map.maps, x.map(\.lower)), upper: sum(map.maps, x.map(\.upper)))
     }
     let g = accountsForRounding ? Rounding.gamma(roundings) : 0
-    let deployed = arithmetic == .float32 && roundings > 0 && node.elementType.runsInFloat
-    let g32 = deployed ? Rounding.gamma32(roundings) : 0
+    let deployed = roundings > 0 ? arithmetic.rounding(of: node.elementType) : nil
+    let gd = deployed?.gamma(roundings) ?? 0
     var mids: [Tensor<Double>] = []
     var spreads: [Tensor<Double>] = []
     for interval in x {
@@ -54,7 +46,7 @@ public struct IntervalDomain: Domain, Sendable {
         Tensor(writing: mid.shape) { s in
           mid.withPointer { m in
             rad.withPointer { r in
-              for i in 0..<mid.count { s[i] = r[i] + (2 * g + g32) * abs(m[i]) + g32 * r[i] }
+              for i in 0..<mid.count { s[i] = r[i] + (2 * g + gd) * abs(m[i]) + gd * r[i] }
             }
           }
         })
@@ -63,10 +55,10 @@ public struct IntervalDomain: Domain, Sendable {
     var radius = sum(map.maps, spreads, magnitude: true)
     if let bias = map.bias {
       center.addToEveryExample(bias.values)
-      radius.addToEveryExample(bias.magnitude.map { (2 * g + g32) * $0 })
+      radius.addToEveryExample(bias.magnitude.map { (2 * g + gd) * $0 })
     }
     let lost =
-      g == 0 ? 0 : Double(roundings + 2) * (Rounding.underflow + (deployed ? 2 * Rounding.underflow32 : 0))
+      g == 0 ? 0 : Double(roundings + 2) * (Rounding.underflow + 2 * (deployed?.underflow ?? 0))
     return Self.ball(center, radius, factor: 1 + 8 * g + 4 * Rounding.unit, plus: lost)
   }
 
@@ -102,24 +94,19 @@ public struct IntervalDomain: Domain, Sendable {
   public func elementwise(_ f: any ElementwiseFunction, _ x: Interval, at node: Node) throws -> Interval {
     var lower = x.lower
     var upper = x.upper
-    let deployed = arithmetic == .float32 && node.elementType.runsInFloat ? f.deployedUlps : 0
+    let deployed = f.deployedUlps > 0 ? arithmetic.rounding(of: node.elementType) : nil
     lower.withMutablePointer { l in
       upper.withMutablePointer { u in
         for i in 0..<x.lower.count {
           (l[i], u[i]) = f.range(l[i], u[i])
-          if deployed > 0 {
-            l[i] -= Self.deployedError(l[i], deployed)
-            u[i] += Self.deployedError(u[i], deployed)
+          if let deployed {
+            l[i] -= deployed.error(l[i], ulps: f.deployedUlps)
+            u[i] += deployed.error(u[i], ulps: f.deployedUlps)
           }
         }
       }
     }
     return Interval(lower: lower, upper: upper)
-  }
-
-  /// What a float32 result of the given size may be off by, for an error of so many units in the last place.
-  public static func deployedError(_ value: Double, _ ulps: Double) -> Double {
-    (ulps + 1) * 2 * Rounding.unit32 * abs(value) + Rounding.underflow32
   }
 
   /// Each output is a sum of products of independent factors' ranges; the products' bounds are attained at corners.
@@ -133,8 +120,9 @@ public struct IntervalDomain: Domain, Sendable {
     let sizeB = form.rightShape.count
     let k = form.fanIn
     let g = Rounding.gamma(k + 1)
-    let g32 = arithmetic == .float32 && node.elementType.runsInFloat ? Rounding.gamma32(k + 1) : 0
-    let lost = Double(k + 2) * (Rounding.underflow + (g32 > 0 ? 2 * Rounding.underflow32 : 0))
+    let deployed = arithmetic.rounding(of: node.elementType)
+    let gd = deployed?.gamma(k + 1) ?? 0
+    let lost = Double(k + 2) * (Rounding.underflow + 2 * (deployed?.underflow ?? 0))
     var lower = Tensor<Double>.zeros([batch] + form.outputShape)
     var upper = lower
     for o in 0..<outputs {
@@ -159,7 +147,7 @@ public struct IntervalDomain: Domain, Sendable {
           size += max(abs(smallest), abs(largest))
         }
         // g covers the k products and sums of either bound; the same sizes bound the deployed error.
-        let slack = (2 * g + g32) * size * (1 + 4 * g) + lost
+        let slack = (2 * g + gd) * size * (1 + 4 * g) + lost
         lower[flat: r * outputs + o] = (low - slack).nextDown
         upper[flat: r * outputs + o] = (high + slack).nextUp
       }
@@ -174,8 +162,8 @@ public struct IntervalDomain: Domain, Sendable {
   private func pointProduct(_ form: any BilinearForm, _ a: Interval, _ b: Interval, at node: Node) -> Interval
   {
     let g = Rounding.gamma(form.fanIn)
-    let deployed = arithmetic == .float32 && node.elementType.runsInFloat
-    let g32 = deployed ? Rounding.gamma32(form.fanIn) : 0
+    let deployed = arithmetic.rounding(of: node.elementType)
+    let gd = deployed?.gamma(form.fanIn) ?? 0
     let (midA, radA) = a.midpointRadius
     let (midB, radB) = b.midpointRadius
     let center = form.apply(midA, midB)
@@ -183,10 +171,10 @@ public struct IntervalDomain: Domain, Sendable {
     let sizeA = midA.magnitude
     let sizeB = midB.magnitude
     let spread = { (m: Tensor<Double>, r: Tensor<Double>) in
-      r + m.map { (2 * g + g32) * $0 } + r.map { g32 * $0 }
+      r + m.map { (2 * g + gd) * $0 } + r.map { gd * $0 }
     }
     let radius = a.isPoint ? form.apply(sizeA, spread(sizeB, radB)) : form.apply(spread(sizeA, radA), sizeB)
-    let lost = Double(form.fanIn + 2) * (Rounding.underflow + (deployed ? 2 * Rounding.underflow32 : 0))
+    let lost = Double(form.fanIn + 2) * (Rounding.underflow + 2 * (deployed?.underflow ?? 0))
     return Self.ball(center, radius, factor: 1 + 8 * g + 4 * Rounding.unit, plus: lost)
   }
 
@@ -243,6 +231,7 @@ extension RelaxedComposite {
 extension Graph {
   /// Interval bounds of every node over a region.
   public func intervals(over region: Region, _ arithmetic: Arithmetic = .real) throws -> Trace<Interval> {
+    try checkRounding(arithmetic)
     var domain = IntervalDomain(arithmetic)
     return try interpret(region.inputs.map(\.hull), in: &domain, keepingAll: true)
   }

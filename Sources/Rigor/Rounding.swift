@@ -18,11 +18,11 @@ public enum Rounding {
   public static func gamma(_ k: Int) -> Double { gamma(k, unit: unit) }
 
   /// The same for Float arithmetic; infinite when k is so large (2^23) that nothing can be said.
-  public static func gamma32(_ k: Int) -> Double {
-    k + 2 >= 1 << 23 ? .infinity : gamma(k, unit: unit32)
-  }
+  public static func gamma32(_ k: Int) -> Double { gamma(k, unit: unit32) }
 
-  private static func gamma(_ k: Int, unit: Double) -> Double {
+  /// The same for any unit roundoff that is a power of two; infinite from k = 1 / (2 unit) on.
+  public static func gamma(_ k: Int, unit: Double) -> Double {
+    if Double(k + 2) * unit >= 0.5 { return .infinity }
     // (k+2) * unit is exact (a small integer times a power of two); one subtraction and one division round once each,
     // and nextUp twice covers both.
     let x = Double(k + 2) * unit

@@ -92,12 +92,7 @@ public struct Verifier: Sendable {
       result.verdict = .sat
       result.witness = witness
       result.reason = note(witness)
-    case .refuted:
-      if problem.semantics == .float64 {
-        result.reason = "no proof covers the rounding of float64 evaluation"
-      } else {
-        result.verdict = .unsat
-      }
+    case .refuted: result.verdict = .unsat
     case .exhausted(let reason): result.reason = reason
     case .stopped(let stop):
       if stop == .timeLimit { result.verdict = .timedOut }

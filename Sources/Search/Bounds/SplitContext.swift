@@ -104,30 +104,30 @@ struct SplitContext: Sendable {
 
   /// As in CROWN with rounding (see `Relaxation.affine` in module Bounds): A W is formed with at most fanOut products
   /// per element, A b with as many as there are outputs, so what is applied to the value is off by at most
-  /// g |A| (sum |W| max|z| + |b|); the deployed node itself is off by g32 (sum |W| max|z| + |b|).
+  /// g |A| (sum |W| max|z| + |b|); the deployed node itself is off by gd (sum |W| max|z| + |b|).
   private static func charge(
     _ map: Affine, _ node: Node, _ intervals: [Interval?], _ arithmetic: Arithmetic
   ) -> [Double]? {
     let n = node.shape.count
-    let deployed = arithmetic == .float32 && node.elementType.runsInFloat && map.roundings > 0
-    let g32 = deployed ? Rounding.gamma32(map.roundings) : 0
+    let deployed = map.roundings > 0 ? arithmetic.rounding(of: node.elementType) : nil
+    let gd = deployed?.gamma(map.roundings) ?? 0
     var total = [Double](repeating: 0, count: n)
     for (linear, input) in zip(map.maps, node.inputs) {
       guard let interval = intervals[input] else { return nil }
       let isExact = linear.fanOut == 0 && linear.coefficientRoundings == 0 && linear.denominator == 1
       let g = isExact ? 0 : Rounding.gamma(linear.fanOut + linear.coefficientRoundings + 3)
-      if g == 0 && g32 == 0 { continue }
+      if g == 0 && gd == 0 { continue }
       let reach = linear.applyMagnitude(interval.magnitude)
       guard reach.count == n else { return nil }
       // The factor covers the roundings of the reach itself.
-      for j in 0..<n { total[j] += (g + g32) * reach[flat: j] * (1 + 8 * Rounding.gamma(linear.fanIn + 3)) }
+      for j in 0..<n { total[j] += (g + gd) * reach[flat: j] * (1 + 8 * Rounding.gamma(linear.fanIn + 3)) }
     }
     if let bias = map.bias {
-      let g = Rounding.gamma(n + 3) + g32
+      let g = Rounding.gamma(n + 3) + gd
       for j in 0..<n { total[j] += g * abs(bias.values[flat: j]) }
     }
-    if deployed {
-      let lost = Double(map.roundings + 2) * 2 * Rounding.underflow32
+    if let deployed {
+      let lost = Double(map.roundings + 2) * 2 * deployed.underflow
       for j in 0..<n { total[j] += lost }
     }
     return total.map { $0 * (1 + 8 * Rounding.unit) }
@@ -140,7 +140,7 @@ struct SplitContext: Sendable {
   ) -> [Double] {
     let n = node.shape.count
     let g = Rounding.gamma(n + 3)
-    let ulps = arithmetic == .float32 && node.elementType.runsInFloat ? function.deployedUlps : 0
+    let deployed = function.deployedUlps > 0 ? arithmetic.rounding(of: node.elementType) : nil
     return (0..<n).map { j in
       let l = pre.lower[flat: j]
       let u = pre.upper[flat: j]
@@ -149,8 +149,7 @@ struct SplitContext: Sendable {
       // Lines are checked against this when they are made (`ActivationLines`).
       let range = function.range(l, u)
       let size = max(abs(range.lower), abs(range.upper))
-      let deployed = ulps > 0 ? IntervalDomain.deployedError(size, ulps) : 0
-      return deployed
+      return deployed?.error(size, ulps: function.deployedUlps) ?? 0
     }
   }
 

@@ -226,7 +226,7 @@ struct WitnessChecker {
     var holds = onOutputs.holds { replayed[$0] }
     if holds, problem.semantics != .real { holds = rounded(problem.query.formula).holds { replayed[$0] } }
     var robust = false
-    if holds, usesFloat, let ranges = enclose(numbers.map { Rational($0) }, .float32) {
+    if holds, let ranges = enclose(numbers.map { Rational($0) }, .float32) {
       robust = certainly(onOutputs, ranges, replayed)
     }
     return (holds ? .holds : .fails, robust, problem.semantics == .real ? values : replayed)
