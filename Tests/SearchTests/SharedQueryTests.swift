@@ -87,6 +87,6 @@ import Testing
       }
     }
     #expect(names.count == 8)
-    #expect(found >= 6)
+    #expect(found == 8)
   }
 }

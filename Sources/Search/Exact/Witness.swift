@@ -23,7 +23,8 @@ public struct Witness: Sendable {
   public var replay: Check
   /// Whether the replay holds in every order of summation.
   public var replayIsRobust: Bool
-  /// By query variable: inputs exactly, other values as the replay gives them.
+  /// By query variable: inputs exactly, other values as the replay gives them, or exactly where only the exact check
+  /// shows the violation.
   public var values: [Rational]
 }
 
@@ -115,31 +116,33 @@ struct WitnessChecker {
     for (variable, source) in problem.sources.enumerated() {
       if case .input(let j) = source { values[variable] = input[j] }
     }
-    let (exact, byEnclosure) = exactCheck(input, values)
+    let (exact, byEnclosure, exactValues) = exactCheck(input, values)
     if problem.semantics == .real, exact != .holds { return nil }
     guard let (replay, robust, replayed) = replayCheck(input, values) else { return nil }
+    // Values that do not show the violation would only puzzle the reader.
+    let showsExact = problem.semantics == .real && replay != .holds && !byEnclosure
     return Witness(
       input: input, exact: exact, byEnclosure: byEnclosure, replay: replay, replayIsRobust: robust,
-      values: replayed)
+      values: showsExact ? exactValues : replayed)
   }
 
   /// The query in real arithmetic.
-  private func exactCheck(_ input: [Rational], _ values: [Rational]) -> (Witness.Check, Bool) {
+  private func exactCheck(_ input: [Rational], _ values: [Rational]) -> (Witness.Check, Bool, [Rational]) {
     var domain = ExactDomain()
+    var values = values
     do {
       let trace = try problem.graph.interpret([input], in: &domain)
-      var values = values
       let outputs = outputIndex
       for (variable, source) in problem.sources.enumerated() {
         guard case .value(let node, let place) = source, let output = outputs[node] else { continue }
         values[variable] = trace.outputs[output][place]
       }
-      return (problem.query.formula.holds { values[$0] } ? .holds : .fails, false)
+      return (problem.query.formula.holds { values[$0] } ? .holds : .fails, false, values)
     } catch is UnsupportedOperator {
       // No rational value: exp, tanh, and the like.
-      return (enclosureCheck(input, values), true)
+      return (enclosureCheck(input, values), true, values)
     } catch {
-      return (.undecided, false)
+      return (.undecided, false, values)
     }
   }
 

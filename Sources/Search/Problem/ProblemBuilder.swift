@@ -108,7 +108,7 @@ struct ProblemBuilder {
       builder.output(node)
     }
     // The search walks the four basic kinds only.
-    let (graph, mapping) = builder.build().expandingComposites()
+    let (graph, mapping) = builder.build().sparsified().expandingComposites()
     let moved = { (source: VerificationProblem.Source) -> VerificationProblem.Source in
       if case .value(let node, let place) = source { return .value(mapping[node], place) }
       return source
@@ -146,7 +146,7 @@ struct ProblemBuilder {
       .affine(Affine(maps, bias: Weight(Tensor([rows.count], rows.map(\.constant))))), inputs: nodes,
       shape: [rows.count], type: .float64, name: "rows")
     builder.output(node)
-    return builder.build()
+    return builder.build().sparsified()
   }
 
   /// Numbers the flat inputs; inputs that the query equates on every path share a number.
