@@ -189,8 +189,10 @@ extension CrownRule {
     let outputs = s.outputShape.count
     let offsets = s.offsets
     let each = max(1, rows / max(batch, 1))
+    let rows = rows
+    let values = node.inputs.map { intervals[$0] }
     let g = Rounding.gamma(outputs + s.width + 3)
-    func side(_ a: Tensor<Double>, below: Bool, _ slack: inout [Double]) -> ([Tensor<Double>], [Double]) {
+    func side(_ a: Tensor<Double>, _ below: Bool, _ slack: inout [Double]) -> ([Tensor<Double>?], [Double]) {
       var results = s.inputShapes.map { Tensor<Double>.zeros([rows] + $0) }
       var sums = [Double](repeating: 0, count: rows)
       for r in 0..<rows {
@@ -209,25 +211,36 @@ extension CrownRule {
           let size = s.inputShapes[input].count
           results[input][flat: r * size + local] += x * slope
           sums[r] += x * intercept
-          let reach = candidateSize(node.inputs[input], example, local, size)
+          let reach = Self.reach(values[input], example, local, size)
           slack[r] += g * abs(x) * (abs(slope) * reach + abs(intercept))
         }
       }
       return (results, sums)
     }
-    var slack = (lower: [Double](repeating: 0, count: rows), upper: [Double](repeating: 0, count: rows))
-    let low = side(dense.lower, below: true, &slack.lower)
-    let high = side(dense.upper ?? dense.lower, below: false, &slack.upper)
-    for r in 0..<rows {
-      lowerSlack[r] += slack.lower[r]
-      upperSlack[r] += slack.upper[r]
-    }
-    addConstants(lower: low.1, upper: high.1)
-    return zip(low.0, high.0).map { .pair($0, $1) }
+    return bothSides(dense, side)
   }
 
-  private func candidateSize(_ id: NodeID, _ example: Int, _ local: Int, _ size: Int) -> Double {
-    guard let interval = intervals[id] else { return .infinity }
+  /// The covectors on the inputs and the constants that one side of a form leaves; slack is added to.
+  private typealias Side = (_ a: Tensor<Double>, _ below: Bool, _ slack: inout [Double]) -> (
+    [Tensor<Double>?], [Double]
+  )
+
+  /// Carries the lower form, then the upper one.
+  private mutating func bothSides(_ c: (lower: Tensor<Double>, upper: Tensor<Double>?), _ side: Side)
+    -> [Covector?]
+  {
+    let low = side(c.lower, true, &lowerSlack)
+    let high = side(c.upper ?? c.lower, false, &upperSlack)
+    addConstants(lower: low.1, upper: high.1)
+    return zip(low.0, high.0).map { a, b in
+      guard let a, let b else { return nil }
+      return .pair(a, b)
+    }
+  }
+
+  /// The largest size of one value.
+  private static func reach(_ interval: Interval?, _ example: Int, _ local: Int, _ size: Int) -> Double {
+    guard let interval else { return .infinity }
     let place = (interval.batch == 1 ? 0 : example) * size + local
     return max(abs(interval.lower[flat: place]), abs(interval.upper[flat: place]))
   }
@@ -238,8 +251,10 @@ extension CrownRule {
     let dense = c.dense(node.shape, batch: batch)
     let outputs = f.outputShape.count
     let each = max(1, rows / max(batch, 1))
+    let rows = rows
+    let values = node.inputs.map { intervals[$0] }
     let g = Rounding.gamma(outputs + 3)
-    func side(_ a: Tensor<Double>, below: Bool, _ slack: inout [Double]) -> ([Tensor<Double>?], [Double]) {
+    func side(_ a: Tensor<Double>, _ below: Bool, _ slack: inout [Double]) -> ([Tensor<Double>?], [Double]) {
       var results: [Tensor<Double>?] = f.inputShapes.indices.map { input in
         copies.tables.contains { $0[input] != nil } ? Tensor.zeros([rows] + f.inputShapes[input]) : nil
       }
@@ -254,7 +269,7 @@ extension CrownRule {
             guard let table, table[o] >= 0 else { continue }
             let size = f.inputShapes[input].count
             results[input]?[flat: r * size + Int(table[o])] += x
-            slack[r] += g * abs(x) * candidateSize(node.inputs[input], example, Int(table[o]), size)
+            slack[r] += g * abs(x) * Self.reach(values[input], example, Int(table[o]), size)
             isCopied = true
           }
           if isCopied { continue }
@@ -266,18 +281,7 @@ extension CrownRule {
       }
       return (results, sums)
     }
-    var slack = (lower: [Double](repeating: 0, count: rows), upper: [Double](repeating: 0, count: rows))
-    let low = side(dense.lower, below: true, &slack.lower)
-    let high = side(dense.upper ?? dense.lower, below: false, &slack.upper)
-    for r in 0..<rows {
-      lowerSlack[r] += slack.lower[r]
-      upperSlack[r] += slack.upper[r]
-    }
-    addConstants(lower: low.1, upper: high.1)
-    return zip(low.0, high.0).map { a, b in
-      guard let a, let b else { return nil }
-      return .pair(a, b)
-    }
+    return bothSides(dense, side)
   }
 
   mutating func composite(_ composite: any Composite, _ c: Covector, at node: Node) throws -> [Covector?] {
