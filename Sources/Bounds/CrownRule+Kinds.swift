@@ -188,8 +188,8 @@ extension CrownRule {
     let dense = c.dense(node.shape, batch: batch)
     let outputs = s.outputShape.count
     let offsets = s.offsets
+    let rows = self.rows
     let each = max(1, rows / max(batch, 1))
-    let rows = rows
     let values = node.inputs.map { intervals[$0] }
     let g = Rounding.gamma(outputs + s.width + 3)
     func side(_ a: Tensor<Double>, _ below: Bool, _ slack: inout [Double]) -> ([Tensor<Double>?], [Double]) {
@@ -250,8 +250,8 @@ extension CrownRule {
     guard case .copies(let copies)? = relaxations[node.id] else { throw missing(node) }
     let dense = c.dense(node.shape, batch: batch)
     let outputs = f.outputShape.count
+    let rows = self.rows
     let each = max(1, rows / max(batch, 1))
-    let rows = rows
     let values = node.inputs.map { intervals[$0] }
     let g = Rounding.gamma(outputs + 3)
     func side(_ a: Tensor<Double>, _ below: Bool, _ slack: inout [Double]) -> ([Tensor<Double>?], [Double]) {
