@@ -34,6 +34,10 @@ public protocol Real: BinaryFloatingPoint, Sendable {
   static func usedColumns(
     rows: Int, _ n: Int, _ x: UnsafePointer<Self>, into used: UnsafeMutablePointer<UInt8>
   ) -> Int
+  /// y[r, i] = x[r, columns[i]] for rows of n.
+  static func gatherColumns(
+    rows: Int, _ n: Int, _ columns: UnsafeBufferPointer<Int32>, _ x: UnsafePointer<Self>,
+    into y: UnsafeMutablePointer<Self>)
   /// x[r, c, index[t, p]] += y[c, t, r, p] where the index is not negative.
   static func fold(
     rows: Int, channels: Int, taps: Int, positions: Int, nin: Int, index: UnsafePointer<Int32>,
@@ -96,6 +100,10 @@ extension Float: Real {
   public static func usedColumns(
     rows: Int, _ n: Int, _ x: UnsafePointer<Float>, into used: UnsafeMutablePointer<UInt8>
   ) -> Int { Int(ck_used_columns_f(Int64(rows), Int64(n), x, used)) }
+  public static func gatherColumns(
+    rows: Int, _ n: Int, _ columns: UnsafeBufferPointer<Int32>, _ x: UnsafePointer<Float>,
+    into y: UnsafeMutablePointer<Float>
+  ) { ck_gather_columns_f(Int64(rows), Int64(n), Int64(columns.count), columns.baseAddress, x, y) }
   public static func fold(
     rows: Int, channels: Int, taps: Int, positions: Int, nin: Int, index: UnsafePointer<Int32>,
     _ y: UnsafePointer<Float>, into x: UnsafeMutablePointer<Float>
@@ -155,6 +163,10 @@ extension Double: Real {
   public static func usedColumns(
     rows: Int, _ n: Int, _ x: UnsafePointer<Double>, into used: UnsafeMutablePointer<UInt8>
   ) -> Int { Int(ck_used_columns_d(Int64(rows), Int64(n), x, used)) }
+  public static func gatherColumns(
+    rows: Int, _ n: Int, _ columns: UnsafeBufferPointer<Int32>, _ x: UnsafePointer<Double>,
+    into y: UnsafeMutablePointer<Double>
+  ) { ck_gather_columns_d(Int64(rows), Int64(n), Int64(columns.count), columns.baseAddress, x, y) }
   public static func fold(
     rows: Int, channels: Int, taps: Int, positions: Int, nin: Int, index: UnsafePointer<Int32>,
     _ y: UnsafePointer<Double>, into x: UnsafeMutablePointer<Double>

@@ -40,6 +40,7 @@ typedef struct {
                    const int32_t *index, const T *y, T *x);                                                  \
   /* used[j] |= x[r, j] != 0 for all rows; stops when all n are used. Returns the number of columns used */      \
   int64_t ck_used_columns_##S(int64_t rows, int64_t n, const T *x, uint8_t *used);                           \
+  void ck_gather_columns_##S(int64_t rows, int64_t n, int64_t count, const int32_t *column, const T *x, T *y);\
   /* y[r, o] = sum over entries e of row o of value[e] x[r, column[e]] (CSR) */                              \
   void ck_csr_##S(int64_t rows, int64_t nin, int64_t nout, const int32_t *start, const int32_t *column,      \
                   const T *value, const T *x, T *y);                                                         \

@@ -73,26 +73,25 @@ public struct Dense: WeightedMap {
     }
     guard 4 * used < 3 * n else { return false }
     guard used > 0 else {
-      x.update(repeating: 0, count: rows * k)
+      T.clear(rows * k, x)
       return true
     }
-    let columns = mask.indices.filter { mask[$0] != 0 }
+    let columns = mask.indices.filter { mask[$0] != 0 }.map { Int32($0) }
     withMemory(rows * used, of: T.self) { a in
       withMemory(used * k, of: T.self) { b in
-        for r in 0..<rows {
-          let (from, to) = (y + r * n, a + r * used)
-          for (i, column) in columns.enumerated() { to[i] = from[column] }
-        }
-        for (i, column) in columns.enumerated() {
+        columns.withUnsafeBufferPointer { columns in
+          T.gatherColumns(rows: rows, n, columns, y, into: a)
           if isTransposed {
-            (b + i * k).update(from: w + column * k, count: k)
+            for (i, column) in columns.enumerated() {
+              (b + i * k).update(from: w + Int(column) * k, count: k)
+            }
           } else {
-            for j in 0..<k { b[i * k + j] = w[j * n + column] }
+            T.gatherColumns(rows: k, n, columns, w, into: b)
           }
         }
         T.gemm(
-          transposeA: false, transposeB: false, m: rows, n: k, k: used, alpha: 1, UnsafePointer(a), lda: used,
-          UnsafePointer(b), ldb: k, beta: 0, x, ldc: k)
+          transposeA: false, transposeB: !isTransposed, m: rows, n: k, k: used, alpha: 1, UnsafePointer(a),
+          lda: used, UnsafePointer(b), ldb: isTransposed ? k : used, beta: 0, x, ldc: k)
       }
     }
     return true
