@@ -221,7 +221,7 @@ struct VerdictGuardian: Sendable {
   let timeout: Double?
 
   /// Seconds that the search has, past a limit, to end by itself.
-  private static let grace = 0.25
+  private static let grace = 0.1
 
   func start() {
     for number in [SIGINT, SIGTERM] { signal(number, SIG_IGN) }
