@@ -136,7 +136,8 @@ let package = Package(
     .testTarget(
       name: "SMTTests",
       dependencies: [
-        "SMT", "nnverify", "Importers", "Operators", "Domains", "IR", "Tensors", "Rigor", "FileFormats", "TestSupport",
+        "SMT", "nnverify", "Importers", "Operators", "Domains", "IR", "Tensors", "Rigor", "FileFormats",
+        "TestSupport",
       ]),
   ],
   swiftLanguageModes: [.v6]
