@@ -19,6 +19,7 @@ struct ReluSplitSearch {
   let index: Int
   let clause: [(row: Int, strict: Bool)]
   var statistics = SearchStatistics()
+  private var round = 0
 
   let mid: [Double]
   let rad: [Double]
@@ -148,17 +149,33 @@ struct ReluSplitSearch {
     }
   }
 
-  /// Checks points whose numbers say that they satisfy the clause.
+  /// Checks points whose numbers say that they satisfy the clause; now and then descends from the best of the others.
   private mutating func examine(_ corners: [[Double]], _ checker: WitnessChecker) throws -> Witness? {
     guard !corners.isEmpty else { return nil }
     let n = problem.inputCount
     let values = try problem.rowValues(Tensor([corners.count, n], corners.flatMap { $0 }), rows: rows)
+    var violations: [(corner: Int, value: Double)] = []
     for (k, corner) in corners.enumerated() {
-      let own = values[(k * rows.count)..<((k + 1) * rows.count)]
-      guard own.allSatisfy({ $0 <= 1e-9 }) else { continue }
+      let violation = values[(k * rows.count)..<((k + 1) * rows.count)].max() ?? .infinity
+      violations.append((k, violation))
+      guard violation <= 1e-9 else { continue }
       statistics.candidates += 1
       if let witness = checker.check(corner, problem: index) { return witness }
     }
+    round += 1
+    guard round % Self.descentInterval == 0 else { return nil }
+    violations.sort { ($0.value, $0.corner) < ($1.value, $1.corner) }
+    let descent = ProjectedGradient(problem: problem, control: control)
+    let starts = violations.prefix(Self.descentStarts).map { corners[$0.corner] }
+    for candidate in try descent.run(case: index, starts: starts, steps: 20) where candidate.violation <= 1e-6
+    {
+      statistics.candidates += 1
+      if let witness = checker.check(candidate.point, problem: index) { return witness }
+    }
     return nil
   }
+
+  /// Every so many rounds gradient descent starts from the best corners: a small part of the time of the bounds.
+  private static let descentInterval = 4
+  private static let descentStarts = 8
 }
