@@ -229,7 +229,9 @@ extension RelaxedComposite {
 }
 
 extension Graph {
-  /// Interval bounds of every node over a region.
+  /// Interval bounds of every node over a region, `[B] + shape` each.
+  ///
+  /// - Throws: `UnsupportedOperator` for what the account of a deployed run's rounding does not cover.
   public func intervals(over region: Region, _ arithmetic: Arithmetic = .real) throws -> Trace<Interval> {
     try checkRounding(arithmetic)
     var domain = IntervalDomain(arithmetic)

@@ -1,5 +1,5 @@
 /// One subproblem of input splitting: a part of a case's box.
-struct InputBox: Sendable {
+struct InputBox: SplittableBox {
   /// The number of the case.
   var problem: Int
   var lower: [Double]
@@ -16,4 +16,30 @@ struct InputBox: Sendable {
   var isLinear = false
   /// Where a linear program over the rows' bounds then puts the best candidate.
   var point: [Double]?
+}
+
+/// A box of inputs that can be halved.
+protocol SplittableBox: Sendable {
+  var lower: [Double] { get set }
+  var upper: [Double] { get set }
+  /// How much halving each input promises.
+  var scores: [Double] { get }
+}
+
+extension SplittableBox {
+  /// The halves along the input with the best score; nil if no input can be halved.
+  func halves() -> (Self, Self)? {
+    var best: (input: Int, middle: Double)?
+    for j in lower.indices {
+      let middle = 0.5 * lower[j] + 0.5 * upper[j]
+      guard lower[j] < middle, middle < upper[j] else { continue }
+      if best.map({ scores[j] > scores[$0.input] }) ?? true { best = (j, middle) }
+    }
+    guard let best else { return nil }
+    var left = self
+    var right = self
+    left.upper[best.input] = best.middle
+    right.lower[best.input] = best.middle
+    return (left, right)
+  }
 }

@@ -154,7 +154,7 @@ struct InputSplitSearch {
     case .expand(let boxes):
       var halves: [InputBox] = []
       for box in boxes {
-        guard let (left, right) = split(box) else {
+        guard let (left, right) = box.halves() else {
           result.isExhausted = true
           continue
         }
@@ -313,22 +313,5 @@ struct InputSplitSearch {
       }
     }
     result.candidates.sort { $0.violation < $1.violation }
-  }
-
-  /// Halves a box along the input with the best score; nil if no input can be halved.
-  private func split(_ box: InputBox) -> (InputBox, InputBox)? {
-    var best: Int?
-    for j in 0..<context.inputCount {
-      let middle = 0.5 * box.lower[j] + 0.5 * box.upper[j]
-      guard box.lower[j] < middle, middle < box.upper[j] else { continue }
-      if best.map({ box.scores[j] > box.scores[$0] }) ?? true { best = j }
-    }
-    guard let j = best else { return nil }
-    let middle = 0.5 * box.lower[j] + 0.5 * box.upper[j]
-    var left = box
-    var right = box
-    left.upper[j] = middle
-    right.lower[j] = middle
-    return (left, right)
   }
 }

@@ -18,7 +18,7 @@ struct RegionSplitSearch {
   private let batchSize: Int
   private let rowsOf: [[Int]]
 
-  private struct Box: Sendable {
+  private struct Box: SplittableBox {
     var problem: Int
     var lower: [Double]
     var upper: [Double]
@@ -61,7 +61,7 @@ struct RegionSplitSearch {
       var halves: [Box] = []
       while let box = stack.last, box.problem == index, halves.count < 2 * batchSize {
         stack.removeLast()
-        guard let (left, right) = split(box) else {
+        guard let (left, right) = box.halves() else {
           return .exhausted("a box of single points could not be decided in floating point")
         }
         halves += [left, right]
@@ -170,23 +170,6 @@ struct RegionSplitSearch {
       if let witness = checker.check(point, problem: owner) { return witness }
     }
     return nil
-  }
-
-  /// Halves a box along the input with the best score; nil if no input can be halved.
-  private func split(_ box: Box) -> (Box, Box)? {
-    var best: Int?
-    for j in box.lower.indices {
-      let middle = 0.5 * box.lower[j] + 0.5 * box.upper[j]
-      guard box.lower[j] < middle, middle < box.upper[j] else { continue }
-      if best.map({ box.scores[j] > box.scores[$0] }) ?? true { best = j }
-    }
-    guard let j = best else { return nil }
-    let middle = 0.5 * box.lower[j] + 0.5 * box.upper[j]
-    var left = box
-    var right = box
-    left.upper[j] = middle
-    right.lower[j] = middle
-    return (left, right)
   }
 }
 
