@@ -10,12 +10,12 @@ import Testing
 
 /// Queries that no bound with rounding can decide: a linear program over several rows, or exact arithmetic, must.
 @Suite struct LeafTests {
-  private func verify(_ graph: Graph, _ conditions: String, lower: [Rational], upper: [Rational]) throws
-    -> Verification
-  {
+  private func verify(
+    _ graph: Graph, _ conditions: String, lower: [Rational], upper: [Rational], type: String = "real"
+  ) throws -> Verification {
     let outputs = graph[graph.outputs[0].node].shape.count
-    var text = "(vnnlib-version <2.0>)\n(declare-network f (declare-input X real [\(lower.count)]) "
-    text += "(declare-output Y real [\(outputs)]))\n"
+    var text = "(vnnlib-version <2.0>)\n(declare-network f (declare-input X \(type) [\(lower.count)]) "
+    text += "(declare-output Y \(type) [\(outputs)]))\n"
     for j in lower.indices {
       text += "(assert (and (>= X[\(j)] \(decimal(lower[j]))) (<= X[\(j)] \(decimal(upper[j])))))\n"
     }
@@ -101,6 +101,20 @@ import Testing
     #expect(apart.verdict == .unsat, "\(apart.reason)")
     let together = try verify(graph, both(limit * 0.4), lower: lower, upper: upper)
     #expect(together.verdict == .sat, "\(together.reason)")
+  }
+
+  /// |a x| + b x and |a x| - b x are not both negative, but only because of the sides on which neurons are held. Over
+  /// float32 no exact arithmetic helps out: the linear program has to see it.
+  @Test func heldSidesAreConditions() throws {
+    var random = UnitGenerator(state: 8)
+    let n = 14
+    let (a, b) = (weights(n, &random), weights(n, &random))
+    let hidden = (0..<n).flatMap { [a[$0], -a[$0], b[$0], -b[$0]] }.map { Double(Float($0)) }
+    let graph = try network(n, hidden, [1, 1, 1, 1, 1, -1, -1, 1])
+    let result = try verify(
+      graph, "(assert (<= Y[0] -0.01))\n(assert (<= Y[1] -0.01))", lower: [Rational](repeating: -1, count: n),
+      upper: [Rational](repeating: 1, count: n), type: "float32")
+    #expect(result.verdict == .unsat, "\(result.verdict) \(result.reason)")
   }
 
   /// Products and selections have no phases to split: boxes are.
