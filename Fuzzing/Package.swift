@@ -7,7 +7,10 @@ let package = Package(
   dependencies: [.package(name: "nnverify", path: "..")],
   targets: [
     .executableTarget(
-      name: "OnnxFuzzer", dependencies: [.product(name: "Importers", package: "nnverify")])
+      name: "ReaderFuzzer",
+      dependencies: ["Explanations", "FileFormats", "IR", "Importers", "Inputs", "Language", "SMT", "Specifications"].map {
+        .product(name: $0, package: "nnverify")
+      })
   ],
   swiftLanguageModes: [.v6]
 )

@@ -7,9 +7,9 @@ private func runFuzzer(
 ) -> CInt
 
 /// The package manager makes this name the process's entry and expects the executable to define it.
-@_cdecl("OnnxFuzzer_main")
+@_cdecl("ReaderFuzzer_main")
 public func start(_ count: CInt, _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?) -> CInt {
   var count = count
   var arguments = arguments
-  return runFuzzer(&count, &arguments, { fuzzOnnxImporter($0, $1) })
+  return runFuzzer(&count, &arguments, { fuzzReaders($0, $1) })
 }
