@@ -3,7 +3,7 @@ import PackageDescription
 
 /// The libraries a research script can import, in the order of their dependencies.
 let libraries = [
-  "Tensors", "Rigor", "IR", "Operators", "FileFormats", "Importers", "Specifications", "Domains",
+  "Limits", "Tensors", "Rigor", "IR", "Operators", "FileFormats", "Importers", "Specifications", "Domains",
   "Inputs", "LinearPrograms", "Bounds", "Search", "SMT", "Language", "Circuits", "Explanations", "Results",
   "Reports",
 ]
@@ -30,12 +30,15 @@ let package = Package(
     .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
     .target(name: "CKernels"),
 
+    // Time, memory and interruption.
+    .target(name: "Limits"),
+
     // Numbers.
     .target(name: "Tensors", dependencies: ["CBLAS", "CKernels"]),
     .target(name: "Rigor", dependencies: ["CGMP"]),
 
     // The graph and what joins it.
-    .target(name: "IR", dependencies: ["Tensors"]),
+    .target(name: "IR", dependencies: ["Limits", "Tensors"]),
     .target(name: "Operators", dependencies: ["CKernels", "IR", "Tensors", "Rigor"]),
 
     // Files.
@@ -51,34 +54,38 @@ let package = Package(
     // Meanings of the kinds, and analyses.
     .target(name: "Domains", dependencies: ["IR", "Operators", "Tensors", "Rigor"]),
     .target(name: "Inputs", dependencies: ["Importers", "Domains", "Rigor", "FileFormats"]),
-    .target(name: "Bounds", dependencies: ["Domains"]),
-    .target(name: "LinearPrograms", dependencies: ["Rigor"]),
-    .target(name: "Search", dependencies: ["Bounds", "LinearPrograms", "Specifications", "Importers"]),
-    .target(name: "SMT", dependencies: ["Bounds", "LinearPrograms", "Specifications", "Importers", "CZ3"]),
+    .target(name: "Bounds", dependencies: ["Domains", "Limits"]),
+    .target(name: "LinearPrograms", dependencies: ["Limits", "Rigor"]),
+    .target(
+      name: "Search", dependencies: ["Bounds", "Limits", "LinearPrograms", "Specifications", "Importers"]),
+    .target(
+      name: "SMT", dependencies: ["Bounds", "Limits", "LinearPrograms", "Specifications", "Importers", "CZ3"]),
     .target(name: "Language", dependencies: ["FileFormats"]),
     .target(
       name: "Circuits",
       dependencies: [
-        "CKernels", "Domains", "FileFormats", "Importers", "IR", "Language", "Operators", "Tensors",
+        "CKernels", "Domains", "FileFormats", "Importers", "IR", "Language", "Limits", "Operators", "Tensors",
       ]),
-    .target(name: "Explanations", dependencies: ["Bounds", "SMT", "Importers", "FileFormats"]),
+    .target(name: "Explanations", dependencies: ["Bounds", "SMT", "Importers", "FileFormats", "Limits"]),
 
     // Output.
     .target(
       name: "Results",
       dependencies: ["FileFormats", .product(name: "GRDB", package: "GRDB.swift")]),
-    .target(name: "Reports", dependencies: ["Rigor"]),
+    .target(name: "Reports", dependencies: ["FileFormats", "Limits", "Rigor"]),
 
     // Commands: they parse arguments and print.
     .target(
       name: "CommandSupport",
       dependencies: [
-        "IR", "FileFormats", "Reports", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "IR", "FileFormats", "Limits", "Reports",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .executableTarget(
       name: "nnverify",
       dependencies: [
-        "CommandSupport", "Importers", "Inputs", "LinearPrograms", "Bounds", "Search", "SMT", "Explanations",
+        "CommandSupport", "Importers", "Inputs", "Limits", "LinearPrograms", "Bounds", "Search", "SMT",
+        "Explanations",
         "Results",
         "Reports", "Specifications", "OnnxFormat", "Rigor",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -86,12 +93,14 @@ let package = Package(
     .executableTarget(
       name: "cdt",
       dependencies: [
-        "CKernels", "CommandSupport", "Circuits", "FileFormats", "Importers", "IR", "Language", "Reports",
+        "CKernels", "CommandSupport", "Circuits", "FileFormats", "Importers", "IR", "Language", "Limits",
+        "Reports",
         "Tensors",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
     // Tests.
+    .testTarget(name: "LimitsTests", dependencies: ["Limits"]),
     .testTarget(name: "FileFormatsTests", dependencies: ["FileFormats", "TestSupport"]),
     .testTarget(name: "RigorTests", dependencies: ["Rigor"]),
     .testTarget(name: "LinearProgramsTests", dependencies: ["LinearPrograms", "TestSupport"]),

@@ -1,6 +1,6 @@
-import Dispatch
 import Domains
 import IR
+import Limits
 import Operators
 import Tensors
 
@@ -82,7 +82,9 @@ struct BoundEngine: Domain, Sendable {
       for (id, set) in zip(graph.inputs, region.inputs) { forms[id] = forward.input(id, set) }
     }
     // Every node is wanted, not only the ancestors of outputs; dead ones were pruned at import.
+    let cancellation = Cancellation.current
     for node in graph.nodes where intervals[node.id] == nil {
+      try cancellation?.check()
       let arguments = try node.inputs.map { try interval($0) }
       var value = try evaluate(node, arguments)
       if let enclosure = enclosures[node.id], options.arithmetic == .real {
@@ -419,7 +421,7 @@ struct Enclosure: Sendable {
 func parallelMap<R: Sendable>(_ count: Int, threads: Int, _ body: @Sendable (Int) throws -> R) throws -> [R] {
   if threads <= 1 || count <= 1 { return try (0..<count).map(body) }
   let results = ResultBox<R>(count)
-  DispatchQueue.concurrentPerform(iterations: count) { index in
+  parallelFor(count, threads: threads) { index in
     results.set(index, Result { try body(index) })
   }
   return try results.values()

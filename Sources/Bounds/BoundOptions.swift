@@ -39,6 +39,8 @@ public struct BoundOptions: Sendable {
   public var keepsCoefficients = false
   /// Whether to tighten every node, not only those whose bounds an analysis needs.
   public var boundsEveryNode = false
+  /// Called with every sound result on the way to the last one, tighter from call to call; from the bounding thread.
+  public var progress: (@Sendable (BoundResult) -> Void)?
   /// Whether rounding is accounted for. Only benchmarks switch it off, to measure what the account costs: without it
   /// results are not proven.
   @_spi(Benchmarks) public var accountsForRounding = true

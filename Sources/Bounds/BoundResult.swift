@@ -24,6 +24,16 @@ public struct BoundResult: Sendable {
     public var lowerConstant: Tensor<Double>
     public var upperConstant: Tensor<Double>
   }
+
+  public init(
+    method: BoundMethod, outputs: [Interval], nodes: [Interval?], graph: Graph, coefficients: [LinearBounds]
+  ) {
+    self.method = method
+    self.outputs = outputs
+    self.nodes = nodes
+    self.graph = graph
+    self.coefficients = coefficients
+  }
 }
 
 extension BoundResult {

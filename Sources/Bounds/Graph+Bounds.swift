@@ -136,11 +136,18 @@ struct BoundProblem {
   /// The intersection of what the methods give. What runs depends on sizes only, so results do not depend on the
   /// machine.
   private func best() throws -> BoundResult {
+    var lean = self
+    lean.options.keepsCoefficients = false
+    // What every network can afford comes first, for those who cannot wait for the rest.
+    let quick = try lean.single(.none, .crownIBP)
+    options.progress?(quick)
     var crown = makeEngine(.backward)
     try crown.run()
     let passRows = max(1, crown.tightenedRows)
     let isSmall = Self.work(rows: passRows, graph) * Double(region.batch) <= Self.smallWork
     var result = try crownResult(crown, .backward, .crown)
+    result.intersect(quick)
+    options.progress?(result)
     var optimizedProblem = self
     if !isSmall {
       let outputRows = targets.reduce(0) { $0 + ($1.rows?.shape[0] ?? graph[$1.node].shape.count) }
@@ -151,22 +158,22 @@ struct BoundProblem {
       let other = try optimizedProblem.optimized(optimizes: isSmall).result
       result.intersect(other)
       if options.keepsCoefficients { result.coefficients = other.coefficients }
+      options.progress?(result)
     }
     result.method = .best
-    var cheaper: [(BoundEngine.Tightening, BoundMethod)] = [(.none, .crownIBP)]
+    var cheaper: [(BoundEngine.Tightening, BoundMethod)] = []
     let columns = zip(graph.inputs, region.inputs).reduce(0) { sum, pair in
       sum + (pair.1.isPerturbed ? graph[pair.0].shape.count : 0)
     }
     // A forward pass carries one column per input element; a CROWN pass one row per tightened element.
     if isSmall || columns <= 2 * passRows { cheaper += [(.forward, .forward), (.forward, .forwardCrown)] }
-    var lean = self
-    lean.options.keepsCoefficients = false
     var engines: [BoundEngine.Tightening: BoundEngine] = [:]
     for (tightening, method) in cheaper {
       var engine = engines[tightening] ?? lean.makeEngine(tightening)
       if engines[tightening] == nil { try engine.run() }
       engines[tightening] = engine
       result.intersect(try lean.crownResult(engine, tightening, method))
+      options.progress?(result)
     }
     return result
   }

@@ -7,12 +7,12 @@ extension Baseline {
   /// `"z"` as `[layer][position][head][d]`.
   ///
   /// - Throws: `FileError` if the file cannot be written. Precondition: not resampled.
-  public func write(to path: String) throws {
+  public func write(to file: OutputFile) throws {
     let width = heads * headWidth
-    if path.hasSuffix(".safetensors") {
+    if file.path.hasSuffix(".safetensors") {
       try SafetensorsFile.write(
         layers.enumerated().map { ("layer.\($0.offset).z", [positions, width], $0.element.elements) },
-        metadata: ["kind": kind.rawValue, "heads": String(heads)], to: path)
+        metadata: ["kind": kind.rawValue, "heads": String(heads)], to: file)
       return
     }
     let z = layers.map { layer -> JSONValue in
@@ -29,7 +29,7 @@ extension Baseline {
       "kind": .string(kind.rawValue), "layers": JSONValue(layers.count), "positions": JSONValue(positions),
       "heads": JSONValue(heads), "head_width": JSONValue(headWidth), "z": .array(z),
     ]
-    try TextFile.write(document.text() + "\n", to: path)
+    try file.write(document.text() + "\n")
   }
 
   /// Reads what ``write(to:)`` wrote.

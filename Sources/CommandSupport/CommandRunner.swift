@@ -2,6 +2,7 @@ import ArgumentParser
 import FileFormats
 import Foundation
 import IR
+import Limits
 import Reports
 
 /// The exit statuses of both commands.
@@ -23,6 +24,7 @@ public enum ExitStatus {
 public enum CommandRunner {
   /// Parses the process's arguments, runs the command they name and ends the process.
   public static func main(_ root: any ParsableCommand.Type) -> Never {
+    prepareProcess()
     do {
       var command = try root.parseAsRoot()
       try command.run()
@@ -34,24 +36,45 @@ public enum CommandRunner {
     }
   }
 
+  private static func prepareProcess() {
+    // What closed standard streams leave free would be given to the next file that is opened, and messages would end in
+    // it. Opened for the other direction they stay useless.
+    for descriptor in STDIN_FILENO...STDERR_FILENO where fcntl(descriptor, F_GETFD) < 0 {
+      _ = open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY)
+    }
+    // A reader that went away is an error of `write`, not the end.
+    signal(SIGPIPE, SIG_IGN)
+    // Whatever crashes ends at once: the runtime's handlers would write a backtrace for ten seconds. Who sets the
+    // variable wants it.
+    if getenv("SWIFT_BACKTRACE") == nil {
+      for number in [SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV] { signal(number, SIG_DFL) }
+    }
+  }
+
   /// Prints what an error says and returns the exit status it stands for.
   static func report(_ error: any Error, of root: any ParsableCommand.Type) -> Int32 {
-    if let code = error as? ExitCode { return code.rawValue }
-    if let lost = error as? OutputLost {
-      if lost.isClosedPipe { return ExitStatus.success }
-      write("Error: \(lost)")
-      return ExitStatus.failedCheck
-    }
+    if error is ExitCode || error is OutputLost { return report(error) }
     let status = root.exitCode(for: error)
     if status == .success {
       print(root.fullMessage(for: error))
       return ExitStatus.success
     }
     if status == .validationFailure {
-      write(root.fullMessage(for: error))
+      write(VisibleText.lines(root.fullMessage(for: error)))
       return ExitStatus.usage
     }
-    write("Error: \(describe(error))")
+    return report(error)
+  }
+
+  /// The same for errors that are none of the command line.
+  static func report(_ error: any Error) -> Int32 {
+    if let code = error as? ExitCode { return code.rawValue }
+    if let lost = error as? OutputLost {
+      if lost.isClosedPipe { return ExitStatus.success }
+      write("Error: \(lost)")
+      return ExitStatus.failedCheck
+    }
+    write("Error: \(VisibleText.line(describe(error)))")
     switch error {
     case is UnsupportedOperator: return ExitStatus.unsupported
     case is FailedCheck: return ExitStatus.failedCheck
@@ -67,6 +90,11 @@ public enum CommandRunner {
   private static func write(_ message: String) {
     StandardError.write(message + "\n")
   }
+}
+
+/// Prints text for people; what acts on terminals is escaped.
+public func print(_ text: String = "", terminator: String = "\n") {
+  Swift.print(VisibleText.lines(text), terminator: terminator)
 }
 
 /// Writes a JSON document to standard output, on one line.

@@ -103,6 +103,7 @@ public enum Gzip {
       throw FileError(file: path, reason: "cannot be opened: \(String(cString: strerror(errno)))")
     }
     defer { close(descriptor) }
+    InputFiles.current?.note(descriptor: descriptor, path: path)
     var status = stat()
     guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
       throw FileError(file: path, reason: "is not a regular file")

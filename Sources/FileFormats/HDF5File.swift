@@ -44,6 +44,7 @@ public struct HDF5File: ~Copyable {
       guard handle >= 0 else {
         throw FileError(file: path, reason: "is not an HDF5 file, is truncated or cannot be read")
       }
+      InputFiles.current?.note(path: path)
       let file = HDF5File(path: path, file: handle, size: Int(status.st_size))
       return try body(file)
     }

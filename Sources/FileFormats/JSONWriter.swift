@@ -61,7 +61,7 @@ extension JSONValue: CustomStringConvertible {
       case "\r": out += "\\r"
       case "\t": out += "\\t"
       default:
-        if scalar.value < 32 || scalar.value == 127 {
+        if scalar.value < 32 || (127..<160).contains(scalar.value) {
           let hex = String(scalar.value, radix: 16)
           out += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
         } else {

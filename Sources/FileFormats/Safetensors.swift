@@ -256,13 +256,19 @@ public final class SafetensorsFile: Sendable {
     return entries
   }
 
-  /// Writes float64 tensors as one file. A file that cannot be written completely is not left behind.
+  /// Writes float64 tensors as one file.
   ///
   /// - Throws: ``FileError`` if the file cannot be written.
   public static func write(
     _ tensors: [(name: String, shape: [Int], values: [Double])], metadata: [String: String] = [:],
-    to path: String
+    to file: OutputFile
   ) throws {
+    try file.write(bytes(of: tensors, metadata: metadata))
+  }
+
+  private static func bytes(
+    of tensors: [(name: String, shape: [Int], values: [Double])], metadata: [String: String]
+  ) -> [UInt8] {
     var header = JSONObject()
     if !metadata.isEmpty {
       let entries = metadata.sorted { $0.key < $1.key }
@@ -282,15 +288,12 @@ public final class SafetensorsFile: Sendable {
     var text = Array(JSONValue.object(header).text().utf8)
     // Data start at a multiple of 8; the format pads its header with blanks.
     while text.count % 8 != 0 { text.append(32) }
-    var data = Data(capacity: 8 + text.count + offset)
+    var data: [UInt8] = []
+    data.reserveCapacity(8 + text.count + offset)
     withUnsafeBytes(of: UInt64(text.count).littleEndian) { data.append(contentsOf: $0) }
-    data.append(contentsOf: text)
+    data += text
     for tensor in tensors { tensor.values.withUnsafeBytes { data.append(contentsOf: $0) } }
-    do {
-      try data.write(to: URL(fileURLWithPath: path), options: .atomic)
-    } catch {
-      throw FileError(file: path, reason: "cannot be written: \(error.localizedDescription)")
-    }
+    return data
   }
 }
 
@@ -307,6 +310,7 @@ final class MappedFile: @unchecked Sendable {
       throw FileError(file: path, reason: "cannot be opened: \(String(cString: strerror(errno)))")
     }
     defer { close(descriptor) }
+    InputFiles.current?.note(descriptor: descriptor, path: path)
     var status = stat()
     guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
       throw FileError(file: path, reason: "is not a regular file")

@@ -54,12 +54,10 @@ public struct NetworkInputs: Sendable {
 
   /// The file beside a network that holds a sample of its input: `digits.input.json` beside `digits.onnx`.
   public static func samplePath(beside network: String) -> String? {
-    var url = URL(fileURLWithPath: network)
-    if url.pathExtension == "gz" { url.deletePathExtension() }
-    url.deletePathExtension()
-    let stem = (network as NSString).deletingLastPathComponent
-    let name = url.lastPathComponent + ".input.json"
-    let path = stem.isEmpty ? name : stem + "/" + name
+    var stem = PathName.stem(network)
+    if network.hasSuffix(".gz") { stem = PathName.stem(stem) }
+    guard !stem.isEmpty else { return nil }
+    let path = PathName.folderPrefix(network) + stem + ".input.json"
     return FileManager.default.fileExists(atPath: path) ? path : nil
   }
 }

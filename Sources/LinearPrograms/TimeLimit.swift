@@ -1,4 +1,4 @@
-import Foundation
+import Limits
 
 /// The time ended before a computation did; nothing is claimed about its result.
 package struct OutOfTime: Error {}
@@ -6,13 +6,16 @@ package struct OutOfTime: Error {}
 /// When a long computation has to stop. It asks often enough to stop within tenths of a second.
 package struct TimeLimit: Sendable {
   /// nil for never.
-  package var deadline: Date?
+  package var deadline: ContinuousClock.Instant?
 
-  package init(deadline: Date?) { self.deadline = deadline }
+  package init(deadline: ContinuousClock.Instant?) { self.deadline = deadline }
 
   package static let never = TimeLimit(deadline: nil)
 
-  package var isOver: Bool { deadline.map { Date() >= $0 } ?? false }
+  /// Whether the deadline is past, or `Cancellation.current` says stop.
+  package var isOver: Bool {
+    Cancellation.current?.reason != nil || deadline.map { ContinuousClock.now >= $0 } ?? false
+  }
 
   /// - Throws: `OutOfTime` after the deadline.
   package func check() throws(OutOfTime) {

@@ -14,7 +14,7 @@ package struct OnnxModelFile: Sendable {
   /// - Throws: `FileError` when the file cannot be read or is no ONNX protobuf.
   package init(path: String) throws {
     let bytes = try Gzip.contents(ofFile: path)
-    let folder = URL(fileURLWithPath: path).deletingLastPathComponent()
+    let folder = URL(fileURLWithPath: PathName.folder(path), isDirectory: true)
     try self.init(bytes: bytes, tensors: TensorDecoder(file: path, folder: folder))
   }
 
@@ -47,7 +47,7 @@ extension OnnxTensor {
   public init(path: String) throws {
     let bytes = try Gzip.contents(ofFile: path)
     let proto = try OnnxModelFile.parse(bytes, as: Onnx_TensorProto.self, file: path, kind: "ONNX tensor")
-    let folder = URL(fileURLWithPath: path).deletingLastPathComponent()
+    let folder = URL(fileURLWithPath: PathName.folder(path), isDirectory: true)
     self = try TensorDecoder(file: path, folder: folder).tensor(proto)
   }
 }

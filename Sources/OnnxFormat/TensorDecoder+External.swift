@@ -49,6 +49,7 @@ extension TensorDecoder {
       let handle = FileHandle(forReadingAtPath: path)
     else { throw error(name, "needs the external file '\(shown)', which cannot be opened") }
     defer { try? handle.close() }
+    InputFiles.current?.note(descriptor: handle.fileDescriptor, path: path)
     do {
       let size = Int(clamping: try handle.seekToEnd())
       if offset > size || count > size - offset {

@@ -6,7 +6,7 @@ import Synchronization
 public final class ProgressLine: Sendable {
   private struct State {
     var shown = 0
-    var last = Date.distantPast
+    var last: ContinuousClock.Instant?
   }
 
   private let isShown: Bool
@@ -20,10 +20,10 @@ public final class ProgressLine: Sendable {
   public func update(_ text: @autoclosure () -> String, isUrgent: Bool = false) {
     guard isShown else { return }
     state.withLock { state in
-      let now = Date()
-      guard isUrgent || now.timeIntervalSince(state.last) >= 0.1 else { return }
+      let now = ContinuousClock.now
+      if !isUrgent, let last = state.last, now - last < .seconds(0.1) { return }
       state.last = now
-      let line = String(text().prefix(110))
+      let line = String(VisibleText.line(text()).prefix(110))
       let padding = String(repeating: " ", count: max(state.shown - line.count, 0))
       state.shown = line.count
       StandardError.write("\r\(line)\(padding)")

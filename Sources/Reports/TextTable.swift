@@ -16,9 +16,9 @@ public struct TextTable: Sendable {
 
   public init(_ columns: [Column]) { self.columns = columns }
 
-  /// Appends a row; missing cells are empty, surplus ones are dropped.
+  /// Appends a row; missing cells are empty, surplus ones are dropped. What acts on terminals is escaped.
   public mutating func append(_ cells: [String]) {
-    var cells = Array(cells.prefix(columns.count))
+    var cells = cells.prefix(columns.count).map(VisibleText.line)
     while cells.count < columns.count { cells.append("") }
     rows.append(cells)
   }

@@ -1,3 +1,4 @@
+import FileFormats
 import Foundation
 
 /// The cactus plot of solver comparisons: how many instances are solved (across) when each may take the given
@@ -95,7 +96,7 @@ public struct CactusPlot: Sendable {
       lines.append(
         "<path d=\"M\(text(right + 12)) \(text(row))h18\" stroke=\"\(colour)\" stroke-width=\"3\"/>"
           + "<text x=\"\(text(right + 36))\" y=\"\(text(row + 4))\">"
-          + "\(Self.escaped(curve.name)) (\(curve.seconds.count))</text>")
+          + "\(MarkupText.xml(curve.name)) (\(curve.seconds.count))</text>")
     }
     lines.append("</svg>")
     return lines.joined(separator: "\n") + "\n"
@@ -106,10 +107,6 @@ public struct CactusPlot: Sendable {
     var step = 1
     for factor in [2, 5, 10].cycled(6) where most / step > 10 { step = factor }
     return step
-  }
-
-  private static func escaped(_ text: String) -> String {
-    text.replacingOccurrences(of: "&", with: "&amp;").replacingOccurrences(of: "<", with: "&lt;")
   }
 }
 

@@ -63,13 +63,6 @@ public struct DelimitedText: Sendable {
   public init(contentsOf path: String) throws {
     try self.init(Gzip.contents(ofFile: path, limit: 1 << 28), file: path)
   }
-
-  /// A field as it has to be written.
-  public static func quoted(_ field: String) -> String {
-    guard field.contains(where: { $0 == "," || $0 == "\"" || $0.isNewline }) else { return field }
-    return "\"" + field.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"")
-      + "\""
-  }
 }
 
 extension String {

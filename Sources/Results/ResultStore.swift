@@ -54,6 +54,10 @@ public final class ResultStore: Sendable {
     guard create || FileManager.default.fileExists(atPath: path) else {
       throw FileError(file: path, reason: "there is no such store")
     }
+    var status = stat()
+    guard stat(path, &status) != 0 || status.st_mode & S_IFMT == S_IFREG else {
+      throw FileError(file: path, reason: "is not a regular file, so it is no store of results")
+    }
     do {
       var configuration = Configuration()
       configuration.busyMode = .timeout(30)

@@ -1,15 +1,27 @@
-import Foundation
+import Limits
 import Synchronization
 
 /// Time and interruption of a search, shared by its threads.
 public final class SearchControl: Sendable {
   /// Why a search has to stop.
-  public enum Stop: Sendable, Equatable { case timeLimit, interrupted, memoryLimit }
+  public enum Stop: Sendable, Equatable {
+    case timeLimit, interrupted, memoryLimit
+
+    public init(_ reason: StopReason) {
+      switch reason {
+      case .timeLimit: self = .timeLimit
+      case .memoryLimit: self = .memoryLimit
+      case .interrupted, .terminated: self = .interrupted
+      }
+    }
+  }
 
   private let start: ContinuousClock.Instant
   private let deadline: ContinuousClock.Instant?
   private let interrupted = Atomic<Bool>(false)
   private let outOfMemory = Atomic<Bool>(false)
+  /// Whoever else may stop the search.
+  private let cancellation: Cancellation?
   /// The most bytes the process may use.
   public let memoryLimit: Int
   public let threads: Int
@@ -19,7 +31,7 @@ public final class SearchControl: Sendable {
 
   public init(
     seconds: Double? = nil, threads: Int = 1, memoryLimit: Int = .max, seed: UInt64 = 0,
-    progress: (@Sendable (SearchProgress) -> Void)? = nil
+    cancellation: Cancellation? = nil, progress: (@Sendable (SearchProgress) -> Void)? = nil
   ) {
     let now = ContinuousClock.now
     start = now
@@ -27,6 +39,7 @@ public final class SearchControl: Sendable {
     self.threads = max(1, threads)
     self.memoryLimit = memoryLimit
     self.seed = seed
+    self.cancellation = cancellation
     self.progress = progress
   }
 
@@ -49,22 +62,9 @@ public final class SearchControl: Sendable {
   public var stop: Stop? {
     if interrupted.load(ordering: .relaxed) { return .interrupted }
     if outOfMemory.load(ordering: .relaxed) { return .memoryLimit }
+    if let reason = cancellation?.reason { return Stop(reason) }
     if let deadline, ContinuousClock.now >= deadline { return .timeLimit }
     return nil
-  }
-
-  /// The process's resident memory in bytes, 0 where it cannot be read.
-  public static var residentMemory: Int {
-    guard let file = fopen("/proc/self/statm", "r") else { return 0 }
-    defer { fclose(file) }
-    var size = 0
-    var resident = 0
-    withUnsafeMutablePointer(to: &size) { a in
-      withUnsafeMutablePointer(to: &resident) { b in
-        _ = withVaList([a, b]) { vfscanf(file, "%ld %ld", $0) }
-      }
-    }
-    return resident * Int(sysconf(Int32(_SC_PAGESIZE)))
   }
 }
 

@@ -5,11 +5,12 @@ import Specifications
 
 /// A verification in the forms that people and machines read.
 public struct VerificationReport: Sendable {
-  public var query: Query
+  /// The query; nil if it was not read to its end.
+  public var query: Query?
   public var verification: Verification
   public var seconds: Double
 
-  public init(query: Query, verification: Verification, seconds: Double) {
+  public init(query: Query?, verification: Verification, seconds: Double) {
     self.query = query
     self.verification = verification
     self.seconds = seconds
@@ -20,7 +21,7 @@ public struct VerificationReport: Sendable {
 
   /// The assignment of a witness, by tensor in the order of declaration.
   private var assignment: [(tensor: TensorDeclaration, values: [String])] {
-    guard let witness = verification.witness else { return [] }
+    guard let witness = verification.witness, let query else { return [] }
     return query.tensors.map { tensor in (tensor, tensor.variables.map { Self.decimal(witness.values[$0]) }) }
   }
 
@@ -28,7 +29,7 @@ public struct VerificationReport: Sendable {
   /// one value a line; for 1.0 queries an s-expression.
   public var text: String {
     var lines = [verification.verdict.rawValue]
-    if query.majorVersion == 1 {
+    if query?.majorVersion == 1 {
       if let expression { lines.append(expression) }
     } else {
       for (tensor, values) in assignment {
@@ -42,7 +43,7 @@ public struct VerificationReport: Sendable {
 
   /// `((X_0 v) (X_1 v) ... (Y_0 v))`, nil without a witness.
   private var expression: String? {
-    guard let witness = verification.witness else { return nil }
+    guard let witness = verification.witness, let query else { return nil }
     let items = query.tensors.flatMap { tensor in
       tensor.variables.map { variable in
         let name =

@@ -3,6 +3,7 @@ import Domains
 import FileFormats
 import IR
 import Inputs
+import Limits
 import Reports
 import Tensors
 
@@ -13,10 +14,12 @@ struct BoundsReport {
   var command: BoundsCommand
   var target: BoundsTarget?
   var result: BoundResult
-  /// The outputs (or rows) at the centre.
+  /// The outputs (or rows) at the centre; empty if they are not known yet.
   var center: [Tensor<Double>]
   var certification: Certification?
   var seconds: Double
+  /// Why the method did not end; nil if it did.
+  var stopped: StopReason?
 
   private var graph: Graph { loaded.graph }
 
@@ -38,6 +41,11 @@ struct BoundsReport {
     if command.intermediate { members.append(.init(key: "nodes", value: nodesJSON)) }
     if command.coefficients { members.append(.init(key: "coefficients", value: coefficientsJSON)) }
     members.append(.init(key: "seconds", value: JSONValue(seconds)))
+    if let stopped {
+      members += [
+        .init(key: "partial", value: .bool(true)), .init(key: "reason", value: .string(stopped.text)),
+      ]
+    }
     return .object(JSONObject(members))
   }
 
@@ -51,7 +59,7 @@ struct BoundsReport {
     return [
       "name": .string(outputs[index].name),
       "shape": JSONValue(outputs[index].shape.dims),
-      "center": JSONValue(results: center[index].elements),
+      "center": center.isEmpty ? .null : JSONValue(results: center[index].elements),
       "lower": JSONValue(results: bounds.lower.elements),
       "upper": JSONValue(results: bounds.upper.elements),
     ]
@@ -118,9 +126,9 @@ struct BoundsReport {
   }
 
   private var heading: String {
-    let inputs = graph.inputNodes.map { "\($0.name) \($0.shape)" }.joined(separator: ", ")
+    let inputs = graph.inputNodes.map { "\(VisibleText.line($0.name)) \($0.shape)" }.joined(separator: ", ")
     return """
-      network  \(loaded.network.file) (\(loaded.network.format), \(loaded.network.parameterCount.grouped) parameters)
+      network  \(VisibleText.line(loaded.network.file)) (\(loaded.network.format), \(loaded.network.parameterCount.grouped) parameters)
       input    \(inputs): \(source)
       region   \(regionText)
       """
@@ -136,7 +144,9 @@ struct BoundsReport {
   }
 
   private var regionText: String {
-    let perturbed = zip(graph.inputNodes, region.region.inputs).filter { $0.1.isPerturbed }.map(\.0.name)
+    let perturbed = zip(graph.inputNodes, region.region.inputs).filter { $0.1.isPerturbed }.map {
+      VisibleText.line($0.0.name)
+    }
     if perturbed.isEmpty { return "one point" }
     let others = graph.inputs.count - perturbed.count
     let names = graph.inputs.count == 1 ? perturbed[0] : perturbed.joined(separator: ", ")
@@ -159,7 +169,8 @@ struct BoundsReport {
     let upper = Array(bounds.upper.elements.prefix(shown))
     let widths = zip(lower, upper).map { $1 - $0 }
     let format = DirectedDecimal(for: lower + upper, resolving: widths)
-    let centers = DirectedDecimal(for: Array(center[index].elements.prefix(shown)), resolving: widths)
+    let points = center.isEmpty ? [] : Array(center[index].elements.prefix(shown))
+    let centers = DirectedDecimal(for: points, resolving: widths)
     var table = TextTable([
       .init("output"), .init("at centre", .right), .init("lower", .right), .init("upper", .right),
       .init("width", .right),
@@ -168,7 +179,7 @@ struct BoundsReport {
     let shape = outputs[index].shape
     for i in 0..<shown {
       table.append([
-        target?.labels[i] ?? shape.elementName(name, i), centers.text(center[index][flat: i]),
+        target?.labels[i] ?? shape.elementName(name, i), points.isEmpty ? "-" : centers.text(points[i]),
         format.text(lower[i], .down), format.text(upper[i], .up), format.text(widths[i], .up),
       ])
     }
@@ -250,8 +261,13 @@ struct BoundsReport {
       ? "the real-valued network on the stored weights"
       : "the network evaluated in float32, in any order of summation"
     let plain = command.plain ? ", plain" : ""
+    let partial =
+      stopped.map {
+        "\npartial  \($0.text) before \(command.method.rawValue) ended: these are the bounds known by then"
+      }
+      ?? ""
     return """
-      method   \(result.method.rawValue)\(plain), \(seconds.duration)
+      method   \(result.method.rawValue)\(plain), \(seconds.duration)\(partial)
       rounding included: the bounds hold for \(holds)
       """
   }

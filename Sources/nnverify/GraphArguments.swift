@@ -91,15 +91,6 @@ extension GraphDataset {
   func classCount(of model: any GraphModel) -> Int { max(model.classCount, 1) }
 }
 
-/// Writes a text file at once, so that an interrupted run leaves no half of one.
-func writeFile(_ text: String, _ path: String) throws {
-  do {
-    try Data(text.utf8).write(to: URL(fileURLWithPath: path), options: .atomic)
-  } catch {
-    throw FileError(file: path, reason: "cannot be written")
-  }
-}
-
 /// A number for people; what rounds to zero has no sign.
 func decimal(_ x: Double, _ digits: Int = 4) -> String {
   let text = String(format: "%.\(digits)f", x)

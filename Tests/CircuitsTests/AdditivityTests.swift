@@ -46,7 +46,8 @@ import Testing
       tensors.append((base + "output.dense.bias", [width], zeros(width)))
       norm(base + "output.LayerNorm")
     }
-    try SafetensorsFile.write(tensors.map { ($0.0, $0.1, $0.2) }, to: folder.path("model.safetensors"))
+    try SafetensorsFile.write(
+      tensors.map { ($0.0, $0.1, $0.2) }, to: OutputFile(folder.path("model.safetensors")))
     return try TransformerModel(path: folder.url.path)
   }
 

@@ -1,4 +1,5 @@
 import Circuits
+import FileFormats
 import Foundation
 import Importers
 import Language
@@ -206,7 +207,7 @@ struct DecompositionInvariantTests {
       #expect(document.conservationError <= 1e-10)
       // What is saved reads back.
       let folder = try TemporaryFolder()
-      try TextFile.write(document.json.text(), to: folder.path("c.json"))
+      try OutputFile(folder.path("c.json")).write(document.json.text())
       #expect(try CircuitDocument(path: folder.path("c.json")).json == document.json)
     }
   }

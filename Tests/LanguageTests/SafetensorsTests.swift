@@ -31,7 +31,7 @@ import Testing
   @Test func writesWhatItReads() throws {
     let folder = try TemporaryFolder()
     let path = folder.path("x.safetensors")
-    try SafetensorsFile.write([("z", [2, 1], [0.1, -3])], metadata: ["kind": "mean"], to: path)
+    try SafetensorsFile.write([("z", [2, 1], [0.1, -3])], metadata: ["kind": "mean"], to: OutputFile(path))
     #expect(try SafetensorsFile(path: path).doubles("z", shape: [2, 1]) == [0.1, -3])
   }
 

@@ -50,7 +50,7 @@ import Testing
     #expect(table.rows.map(\.line) == [1, 4])
     #expect(throws: FileError.self) { try DelimitedText(Array("a,\"b".utf8), file: "t") }
     for field in ["plain", "a,b", "say \"x\"", "two\nlines"] {
-      let text = DelimitedText.quoted(field) + ",end"
+      let text = MarkupText.csv(field) + ",end"
       #expect(try DelimitedText(Array(text.utf8), file: "t").rows.map(\.fields) == [[field, "end"]])
     }
   }

@@ -63,7 +63,7 @@ import Testing
       var options = SolverOptions()
       options.learnsClauses = learns
       options.wantsProof = proof
-      options.deadline = Date().addingTimeInterval(60)
+      options.deadline = ContinuousClock.now + .seconds(60)
       change(&options)
       return try session.decide(record, options)
     }
@@ -90,7 +90,7 @@ import Testing
           let eager = try c.decide(learns: true, proof: false) {
             $0.remainderLimit = 14
             $0.inputSplitLimit = 0
-            $0.deadline = Date().addingTimeInterval(2)
+            $0.deadline = ContinuousClock.now + .seconds(2)
           }
           #expect([with.verdict, "unknown"].contains(eager.verdict), "\(seed)")
         }

@@ -91,7 +91,7 @@ import Testing
       for method in SolverMethod.allCases {
         var options = SolverOptions()
         options.method = method
-        options.deadline = Date().addingTimeInterval(method == .exact ? 5 : 60)
+        options.deadline = ContinuousClock.now + .seconds(method == .exact ? 5 : 60)
         let result = try SafetySolver(network, query, options: options).solve()
         verdicts.append(result.verdict)
         if let witness = result.witness {

@@ -9,7 +9,7 @@ import Testing
   private func prove(_ record: RegionRecord, _ session: RegionSession) throws -> String? {
     var options = SolverOptions()
     options.wantsProof = true
-    options.deadline = Date().addingTimeInterval(60)
+    options.deadline = ContinuousClock.now + .seconds(60)
     return try session.decide(record, options).proof
   }
 

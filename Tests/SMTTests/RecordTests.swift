@@ -44,7 +44,7 @@ import Testing
   @Test func distancesWithoutTimeAreUnknown() throws {
     let session = RegionSession()
     var options = SolverOptions()
-    options.deadline = Date().addingTimeInterval(-1)
+    options.deadline = ContinuousClock.now + .seconds(-1)
     for record in try SharedRegions.records("exact_radius.jsonl") where record.kind == .minimalRadius {
       let answer = try session.minimise(record, isL1: nil, options)
       #expect(answer.verdict == "unknown" && answer.minimal == nil, "\(record.identifier)")

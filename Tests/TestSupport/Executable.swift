@@ -35,14 +35,14 @@ public struct Executable: Sendable {
     process.standardInput = FileHandle.nullDevice
     process.standardOutput = try FileHandle(forWritingTo: URL(fileURLWithPath: out))
     process.standardError = try FileHandle(forWritingTo: URL(fileURLWithPath: err))
-    let start = Date()
+    let start = ContinuousClock.now
     try process.run()
     process.waitUntilExit()
     return Result(
       status: process.terminationStatus,
       output: try String(contentsOfFile: out, encoding: .utf8),
       errors: try String(contentsOfFile: err, encoding: .utf8),
-      seconds: Date().timeIntervalSince(start),
+      seconds: (ContinuousClock.now - start) / .seconds(1),
       crashed: process.terminationReason == .uncaughtSignal)
   }
 }

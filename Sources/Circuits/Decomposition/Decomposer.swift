@@ -1,6 +1,6 @@
-import Foundation
 import IR
 import Importers
+import Limits
 import Synchronization
 import Tensors
 
@@ -194,23 +194,15 @@ public struct Decomposer: Sendable {
 /// Runs `body` for 0..<count on at most `threads` threads; the first error (by index) is thrown.
 func runParallel(_ count: Int, threads: Int, _ body: @escaping @Sendable (Int) throws -> Void) throws {
   useSingleThreadedBLAS()
-  if threads <= 1 || count <= 1 {
-    for index in 0..<count { try body(index) }
-    return
-  }
-  let next = Atomic(0)
   let failure = Mutex<(index: Int, error: any Error)?>(nil)
-  DispatchQueue.concurrentPerform(iterations: min(threads, count)) { _ in
-    while true {
-      let index = next.add(1, ordering: .relaxed).oldValue
-      if index >= count { return }
-      do {
-        try body(index)
-      } catch {
-        failure.withLock { known in
-          if let first = known, first.index <= index { return }
-          known = (index, error)
-        }
+  parallelFor(count, threads: threads) { index in
+    do {
+      try Cancellation.check()
+      try body(index)
+    } catch {
+      failure.withLock { known in
+        if let first = known, first.index <= index { return }
+        known = (index, error)
       }
     }
   }

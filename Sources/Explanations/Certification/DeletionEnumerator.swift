@@ -21,7 +21,9 @@ struct DeletionEnumerator {
     (0...min(budget, edges)).reduce(0.0) { $0 + Binomial.coefficient(edges, $1) }
   }
 
-  func certify(nodes: [Int]?, budget: Int) throws -> [NodeCertificate] {
+  func certify(
+    nodes: [Int]?, budget: Int, _ finished: (@Sendable (NodeCertificate) -> Void)? = nil
+  ) throws -> [NodeCertificate] {
     guard let nodes else {
       return [try single(node: nil, id: graph.id, budget: budget)]
     }
@@ -39,7 +41,9 @@ struct DeletionEnumerator {
       return try together(nodes, budget: budget)
     }
     return try Parallel.map(nodes.count) {
-      try single(node: nodes[$0], id: .number(nodes[$0]), budget: budget)
+      let certificate = try single(node: nodes[$0], id: .number(nodes[$0]), budget: budget)
+      finished?(certificate)
+      return certificate
     }
   }
 

@@ -1,6 +1,5 @@
 import Bounds
 import Domains
-import Foundation
 import IR
 import Importers
 import SMT
@@ -70,8 +69,8 @@ struct DeletionSearch {
     var open = [root]
     var proven = Double.infinity
     var bounded = 0
-    let deadline = certifier.seconds.map { Date().addingTimeInterval($0) }
-    func isLate() -> Bool { deadline.map { Date() > $0 } ?? false }
+    let deadline = certifier.nodeDeadline
+    func isLate() -> Bool { deadline.map { ContinuousClock.now > $0 } ?? false }
     let searches = certifier.method == .bab
     while let position = open.indices.min(by: { open[$0].bound < open[$1].bound }) {
       // The least bound of all open parts bounds the margin; nothing open can beat what was reached.
@@ -141,7 +140,7 @@ struct DeletionSearch {
     let query = DeletionQuery(
       network.bound, arcsPerEdge: network.arcsPerEdge, candidates: candidates, budget: budget, target: target)
     let answer = try query.decide(
-      deadline: certifier.seconds.map { Date().addingTimeInterval($0) }, isolated: certifier.isolated)
+      deadline: certifier.nodeDeadline, isolated: certifier.isolated)
     var deletion = worst
     switch answer {
     case .robust:

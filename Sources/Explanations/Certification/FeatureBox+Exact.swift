@@ -1,4 +1,3 @@
-import Foundation
 import IR
 import Rigor
 import SMT
@@ -17,7 +16,7 @@ extension FeatureBox {
     var options = SolverOptions()
     options.method = certifier.method == .smt ? .exact : .auto
     options.seed = certifier.seed
-    options.deadline = certifier.seconds.map { Date().addingTimeInterval($0) }
+    options.deadline = certifier.nodeDeadline
     options.isolated = certifier.isolated
     let result = try SafetySolver(network, query, options: options).solve()
     certificate.evaluations += result.statistics.nodes

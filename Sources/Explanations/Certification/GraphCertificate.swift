@@ -82,11 +82,17 @@ public struct GraphCertificate: Sendable {
   public var perturbation: GraphPerturbation
   public var method: CertificationMethod
   public var nodes: [NodeCertificate]
+  /// Nodes that were asked for and of which nothing is known.
+  public var unfinished: [InstanceID]
 
-  public init(perturbation: GraphPerturbation, method: CertificationMethod, nodes: [NodeCertificate]) {
+  public init(
+    perturbation: GraphPerturbation, method: CertificationMethod, nodes: [NodeCertificate],
+    unfinished: [InstanceID] = []
+  ) {
     self.perturbation = perturbation
     self.method = method
     self.nodes = nodes
+    self.unfinished = unfinished
   }
 
   public var robustCount: Int { nodes.filter { $0.verdict == .robust }.count }
@@ -94,11 +100,7 @@ public struct GraphCertificate: Sendable {
   /// The JSON document of `nnverify graph-certify --json`.
   public func json(_ graph: AttributedGraph) -> JSONValue {
     let list = nodes.map { node -> JSONValue in
-      var entries: [JSONObject.Entry] = []
-      switch node.id {
-      case .text(let text): entries.append(.init(key: "id", value: .string(text)))
-      case .number(let number): entries.append(.init(key: "id", value: JSONValue(number)))
-      }
+      var entries = [JSONObject.Entry(key: "id", value: Self.value(node.id))]
       entries += [
         .init(key: "class", value: JSONValue(node.target)),
         .init(key: "margin_lower", value: JSONValue(node.marginLower)),
@@ -109,12 +111,26 @@ public struct GraphCertificate: Sendable {
       ]
       return .object(JSONObject(entries))
     }
+    let unknown = unfinished.map { id -> JSONValue in
+      [
+        "id": Self.value(id), "class": .null, "margin_lower": .null, "margin_reached": .null,
+        "verdict": .string(RobustnessVerdict.unknown.rawValue), "witness": .null, "evaluations": 0,
+      ]
+    }
     return .object(
       JSONObject([
         .init(key: "perturbation", value: .string(perturbation.description)),
-        .init(key: "method", value: .string(method.rawValue)), .init(key: "nodes", value: .array(list)),
+        .init(key: "method", value: .string(method.rawValue)),
+        .init(key: "nodes", value: .array(list + unknown)),
         .init(key: "robust", value: JSONValue(robustCount)),
       ]))
+  }
+
+  private static func value(_ id: InstanceID) -> JSONValue {
+    switch id {
+    case .text(let text): .string(text)
+    case .number(let number): JSONValue(number)
+    }
   }
 
   private static func value(_ witness: GraphWitness?, _ graph: AttributedGraph) -> JSONValue {

@@ -17,8 +17,10 @@ public struct GraphCertifier: Sendable {
   public var limit = 5_000_000
   public var nodeLimit = 20_000
   public var seed: UInt64 = 0
-  /// What `smt` may take for a node, in seconds; nil for no limit.
+  /// What `bab` and `smt` may take for a node, in seconds; nil for no limit.
   public var seconds: Double?
+  /// When all nodes have to be done; nil for no limit.
+  public var deadline: ContinuousClock.Instant?
   /// The process that `smt` runs Z3 in, so that the limit holds whatever Z3 does; nil for this one.
   public var isolated: Z3Process?
 
@@ -28,23 +30,36 @@ public struct GraphCertifier: Sendable {
     self.method = method
   }
 
+  /// When a node that is begun now has to be done; nil for no limit.
+  var nodeDeadline: ContinuousClock.Instant? {
+    let own = seconds.map { ContinuousClock.now + .seconds($0) }
+    guard let own, let deadline else { return own ?? deadline }
+    return min(own, deadline)
+  }
+
   /// Certifies nodes of a graph; `nodes` is nil for graph tasks.
+  ///
+  /// - Parameter finished: called with every certificate when it is known, from any thread.
+  /// - Throws: `Stopped` when `Cancellation.current` says so; ``ExplanationError``.
   public func certify(
-    _ graph: AttributedGraph, nodes: [Int]?, perturbation: GraphPerturbation
+    _ graph: AttributedGraph, nodes: [Int]?, perturbation: GraphPerturbation,
+    finished: (@Sendable (NodeCertificate) -> Void)? = nil
   ) throws -> GraphCertificate {
     let certificates: [NodeCertificate]
     switch perturbation {
     case .features(let eps, let ownRow):
-      certificates = try certifyFeatures(graph, nodes: nodes, eps: eps, ownRow: ownRow)
+      certificates = try certifyFeatures(graph, nodes: nodes, eps: eps, ownRow: ownRow, finished)
     case .edges(let budget):
       switch method {
       case .enumerate:
-        certificates = try DeletionEnumerator(self, graph).certify(nodes: nodes, budget: budget)
+        certificates = try DeletionEnumerator(self, graph).certify(nodes: nodes, budget: budget, finished)
       case .bab, .crown, .ibp, .alpha, .smt:
         let targets: [Int?] = nodes.map { $0 } ?? [nil]
         certificates = try Parallel.map(targets.count) { index in
-          try DeletionSearch(self, graph, node: targets[index], budget: budget).certify(
+          let certificate = try DeletionSearch(self, graph, node: targets[index], budget: budget).certify(
             id: targets[index].map { .number($0) } ?? graph.id)
+          finished?(certificate)
+          return certificate
         }
       }
     }
@@ -52,14 +67,17 @@ public struct GraphCertifier: Sendable {
   }
 
   private func certifyFeatures(
-    _ graph: AttributedGraph, nodes: [Int]?, eps: Double, ownRow: Bool
+    _ graph: AttributedGraph, nodes: [Int]?, eps: Double, ownRow: Bool,
+    _ finished: (@Sendable (NodeCertificate) -> Void)?
   ) throws -> [NodeCertificate] {
     if method == .enumerate {
       throw ExplanationError.notApplicable("features are continuous: enumerate applies to edges:BUDGET")
     }
     let targets: [Int?] = nodes.map { $0 } ?? [nil]
     return try Parallel.map(targets.count) { index in
-      try FeatureBox(self, graph, node: targets[index], eps: eps, ownRow: ownRow).certify()
+      let certificate = try FeatureBox(self, graph, node: targets[index], eps: eps, ownRow: ownRow).certify()
+      finished?(certificate)
+      return certificate
     }
   }
 }

@@ -1,4 +1,5 @@
-import Dispatch
+import Foundation
+import Limits
 
 /// A function of subsets: what a network answers when a subset of `elementCount` elements is removed.
 ///
@@ -51,8 +52,13 @@ public enum Parallel {
   ) throws -> [T] {
     if count <= 1 { return try (0..<count).map(body) }
     let results = Slots<T>(count)
-    DispatchQueue.concurrentPerform(iterations: count) { index in
-      results.set(index, Result { try body(index) })
+    parallelFor(count, threads: ProcessInfo.processInfo.activeProcessorCount) { index in
+      results.set(
+        index,
+        Result {
+          try Cancellation.check()
+          return try body(index)
+        })
     }
     return try results.all().map { try $0.get() }
   }
@@ -69,6 +75,6 @@ public enum Parallel {
       storage.deallocate()
     }
     func set(_ index: Int, _ value: Result<T, any Error>) { storage[index] = value }
-    func all() -> [Result<T, any Error>] { storage.map { $0! } }  // concurrentPerform wrote every slot
+    func all() -> [Result<T, any Error>] { storage.map { $0! } }  // parallelFor wrote every slot
   }
 }

@@ -61,9 +61,13 @@ public struct Explainer: Sendable {
 
   /// Explains all instances, in parallel where they are independent.
   ///
-  /// - Parameter progress: called with the number of finished training steps and their total (PGExplainer).
+  /// - Parameters:
+  ///   - finished: called with the place of every instance that is done, from any thread.
+  ///   - progress: called with the number of finished training steps and their total (PGExplainer).
+  /// - Throws: `Stopped` when `Cancellation.current` says so; `ExplanationError`.
   public func explain(
-    _ instances: [ExplanationInstance], progress: (@Sendable (Int, Int) -> Void)? = nil
+    _ instances: [ExplanationInstance], finished: (@Sendable (Int, ExplainedInstance) -> Void)? = nil,
+    progress: (@Sendable (Int, Int) -> Void)? = nil
   ) throws -> [ExplainedInstance] {
     let root = CounterRandom(seed: options.seed)
     if options.method == .pgExplainer {
@@ -72,7 +76,9 @@ public struct Explainer: Sendable {
         prepared, random: root, progress: progress)
     }
     return try Parallel.map(instances.count) { index in
-      try explain(prepare(instances[index]), random: root.stream(UInt64(index)))
+      let result = try explain(prepare(instances[index]), random: root.stream(UInt64(index)))
+      finished?(index, result)
+      return result
     }
   }
 

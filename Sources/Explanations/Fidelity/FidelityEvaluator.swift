@@ -16,10 +16,17 @@ public struct FidelityEvaluator: Sendable {
   }
 
   /// All instances, in parallel; the result does not depend on the number of threads.
-  public func evaluate(_ instances: [ExplanationInstance]) throws -> [InstanceFidelity] {
+  ///
+  /// - Parameter finished: called with the place of every instance that is done, from any thread.
+  /// - Throws: `Stopped` when `Cancellation.current` says so; ``ExplanationError``.
+  public func evaluate(
+    _ instances: [ExplanationInstance], finished: (@Sendable (Int, InstanceFidelity) -> Void)? = nil
+  ) throws -> [InstanceFidelity] {
     let root = CounterRandom(seed: options.seed)
     return try Parallel.map(instances.count) { index in
-      try evaluate(instances[index], random: root.stream(UInt64(index)))
+      let result = try evaluate(instances[index], random: root.stream(UInt64(index)))
+      finished?(index, result)
+      return result
     }
   }
 

@@ -1,3 +1,4 @@
+import FileFormats
 import Importers
 
 /// A self-contained page: what was measured, means, every instance, pictures of the first ones.
@@ -20,14 +21,14 @@ public struct FidelityPage: Sendable {
   public var html: String {
     var out = """
       <!DOCTYPE html>
-      <html lang="en"><head><meta charset="utf-8"><title>Fidelity: \(GraphPicture.escape(model))</title>
+      <html lang="en"><head><meta charset="utf-8"><title>Fidelity: \(MarkupText.xml(model))</title>
       <style>
       body { font-family: sans-serif; margin: 2em; color: #222; max-width: 75em }
       table { border-collapse: collapse; margin: 1em 0 } td, th { padding: .2em .7em; text-align: right; border-bottom: 1px solid #ddd }
       td:first-child, th:first-child { text-align: left } .pictures { display: flex; flex-wrap: wrap; gap: 1em }
       .pictures svg { width: 24em; height: auto; border: 1px solid #eee }
       </style></head><body>
-      <h1>Fidelity of \(GraphPicture.escape(report.explanation)) for \(GraphPicture.escape(model))</h1>
+      <h1>Fidelity of \(MarkupText.xml(report.explanation)) for \(MarkupText.xml(model))</h1>
       <p>Mask semantics <b>\(report.options.semantics.rawValue)</b>, target <b>\(report.options.target.rawValue)</b>,
       method <b>\(report.methodName)</b>, \(report.evaluations) evaluations, seed \(report.options.seed),
       \(report.instances.count) instances.</p>
@@ -70,7 +71,7 @@ public struct FidelityPage: Sendable {
         plus.probability, minus.probability, delta.probability, delta.instanceError, delta.samplingError,
       ]
       out +=
-        "<tr><td>\(GraphPicture.escape(name))</td><td>\(Self.short(pair.alpha1))</td><td>\(Self.short(pair.alpha2))</td>"
+        "<tr><td>\(MarkupText.xml(name))</td><td>\(Self.short(pair.alpha1))</td><td>\(Self.short(pair.alpha2))</td>"
       out += cells.map { "<td>\(Self.short($0))</td>" }.joined() + "</tr>\n"
     }
     let groups =
@@ -101,7 +102,7 @@ public struct FidelityPage: Sendable {
         "\(robust.plus.evaluations + robust.minus.evaluations)",
       ]
       out +=
-        "<tr><td>\(GraphPicture.escape("\(item.id)"))</td>" + cells.map { "<td>\($0)</td>" }.joined()
+        "<tr><td>\(MarkupText.xml("\(item.id)"))</td>" + cells.map { "<td>\($0)</td>" }.joined()
         + "</tr>\n"
     }
     return out + "</table>\n"

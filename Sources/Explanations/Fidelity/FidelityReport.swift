@@ -250,7 +250,9 @@ extension FidelityReport {
     for instance in instances {
       for pair in [instance.original] + instance.robust {
         let delta = pair.delta
-        var cells: [String] = [Self.quoted("\(instance.id)"), "\(instance.target)", "\(instance.predicted)"]
+        var cells: [String] = [
+          MarkupText.csv("\(instance.id)"), "\(instance.target)", "\(instance.predicted)",
+        ]
         cells += ["\(pair.alpha1)", "\(pair.alpha2)"]
         for term in [pair.plus, pair.minus] {
           cells += ["\(term.probability)", "\(term.accuracy)", term.method.rawValue]
@@ -262,11 +264,5 @@ extension FidelityReport {
       }
     }
     return lines.joined(separator: "\n") + "\n"
-  }
-
-  static func quoted(_ text: String) -> String {
-    guard text.contains(where: { $0 == "," || $0 == "\"" || $0 == "\n" }) else { return text }
-    return "\"" + text.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"")
-      + "\""
   }
 }

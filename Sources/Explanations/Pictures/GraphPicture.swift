@@ -1,3 +1,5 @@
+import FileFormats
+
 /// Draws a graph with edge scores and the true explanation as SVG.
 public struct GraphPicture: Sendable {
   public var title: String
@@ -35,8 +37,8 @@ public struct GraphPicture: Sendable {
       <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 \(Int(width)) \(Int(height))" \
       width="\(Int(width))" height="\(Int(height))" font-family="sans-serif">
       <rect width="100%" height="100%" fill="white"/>
-      <text x="16" y="26" font-size="16" font-weight="bold">\(Self.escape(title))</text>
-      <text x="16" y="46" font-size="12" fill="#555">\(Self.escape(subtitle))</text>
+      <text x="16" y="26" font-size="16" font-weight="bold">\(MarkupText.xml(title))</text>
+      <text x="16" y="46" font-size="12" fill="#555">\(MarkupText.xml(subtitle))</text>
 
       """
     let range = Self.range(scores)
@@ -94,19 +96,4 @@ public struct GraphPicture: Sendable {
   }
 
   static func number(_ x: Double) -> String { String((x * 10).rounded() / 10) }
-
-  /// Text that is safe inside an XML element.
-  public static func escape(_ text: String) -> String {
-    var result = ""
-    for character in text {
-      switch character {
-      case "<": result += "&lt;"
-      case ">": result += "&gt;"
-      case "&": result += "&amp;"
-      case "\"": result += "&quot;"
-      default: result.append(character)
-      }
-    }
-    return result
-  }
 }

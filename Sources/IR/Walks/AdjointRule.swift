@@ -1,3 +1,4 @@
+import Limits
 import Tensors
 
 /// What flows against the edges: gradients and linear bounds are the same walk with different covectors.
@@ -31,6 +32,8 @@ extension AdjointRule {
 extension Graph {
   /// Walks the graph backward from seeds on some nodes. Every node is visited once, after all its users, so shared
   /// subgraphs cost nothing extra.
+  ///
+  /// - Throws: `Stopped` when `Cancellation.current` says so, and what the rule throws.
   public func pullBack<A: AdjointRule>(_ seeds: [(node: NodeID, covector: A.Covector)], rule: inout A) throws
   {
     guard let last = seeds.map(\.node).max() else { return }
@@ -43,10 +46,12 @@ extension Graph {
         pending[id] = c
       }
     }
+    let cancellation = Cancellation.current
     for seed in seeds { try deposit(seed.covector, seed.node, &rule) }
     for id in stride(from: last, through: 0, by: -1) {
       guard let covector = pending[id] else { continue }
       pending[id] = nil
+      try cancellation?.check()
       let node = nodes[id]
       let results: [A.Covector?]
       switch node.operation {

@@ -1,3 +1,4 @@
+import Limits
 import Tensors
 
 /// What a value is and what each kind of operation does to it: the meaning an analysis gives to a graph.
@@ -39,7 +40,8 @@ extension Graph {
   /// - Parameters:
   ///   - inputs: one value per input node, in the graph's order.
   ///   - keepingAll: keep the value of every node that was computed; otherwise each is released after its last use.
-  /// - Throws: `GraphError` if the number of inputs is wrong, and what the domain throws.
+  /// - Throws: `GraphError` if the number of inputs is wrong, `Stopped` when `Cancellation.current` says so, and what the
+  ///   domain throws.
   public func interpret<D: Domain>(_ inputs: [D.Value], in domain: inout D, keepingAll: Bool = false) throws
     -> Trace<D.Value>
   {
@@ -51,7 +53,9 @@ extension Graph {
     for (id, value) in zip(self.inputs, inputs) { values[id] = value }
     var uses = useCounts
     let needed = ancestors(of: outputs.map(\.node))
+    let cancellation = Cancellation.current
     for node in nodes where needed[node.id] && values[node.id] == nil {
+      try cancellation?.check()
       var arguments: [D.Value] = []
       arguments.reserveCapacity(node.inputs.count)
       for id in node.inputs {

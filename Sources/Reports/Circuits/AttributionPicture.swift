@@ -1,3 +1,5 @@
+import FileFormats
+
 /// A text with a score for each of its pieces, to be shown in colours.
 public struct AttributionPicture: Sendable {
   public struct Piece: Sendable {
@@ -45,7 +47,7 @@ public struct AttributionPicture: Sendable {
     if !overlapping {
       var column = 0
       for piece in words {
-        let text = " " + piece.text + " "
+        let text = " " + VisibleText.line(piece.text) + " "
         if column + text.count > width {
           s += "\n"
           column = 0
@@ -62,7 +64,7 @@ public struct AttributionPicture: Sendable {
       }
       s += "\n\n"
     }
-    let shown = pieces.map { ($0.level > 0 ? "level \($0.level): " : "") + $0.text }
+    let shown = pieces.map { ($0.level > 0 ? "level \($0.level): " : "") + VisibleText.line($0.text) }
     let wide = min(48, shown.map(\.count).max() ?? 0)
     for (piece, text) in zip(pieces, shown) {
       let score = Markup.score(piece.score)
@@ -82,7 +84,7 @@ public struct AttributionPicture: Sendable {
       spans += "<span class=\"w\" style=\"background:\(Markup.colour(sign: piece.score, fraction: fraction));"
       spans += "color:\(Markup.wantsWhiteText(fraction: fraction) ? "#fff" : "#1a1a1a")\" "
       spans +=
-        "title=\"\(Markup.escape(piece.text)): \(Markup.score(piece.score))\">\(Markup.escape(piece.text))</span>\n"
+        "title=\"\(MarkupText.xml(piece.text)): \(Markup.score(piece.score))\">\(MarkupText.xml(piece.text))</span>\n"
     }
     let order = pieces.indices.sorted {
       overlapping || pieces[$0].level > 0 || pieces[$1].level > 0
@@ -93,7 +95,7 @@ public struct AttributionPicture: Sendable {
       let piece = pieces[index]
       let share = Int((50 * piece.score.magnitude / largest).rounded())
       let side = piece.score < 0 ? "right:50%" : "left:50%"
-      rows += "<tr><td>\(Markup.escape(piece.text))</td><td class=\"n\">\(piece.start)–\(piece.end - 1)</td>"
+      rows += "<tr><td>\(MarkupText.xml(piece.text))</td><td class=\"n\">\(piece.start)–\(piece.end - 1)</td>"
       rows +=
         "<td class=\"n\">\(Markup.score(piece.score))</td><td class=\"b\"><i style=\"\(side);width:\(share)%;"
       rows += "background:\(Markup.colour(sign: piece.score, fraction: 1))\"></i></td></tr>\n"
@@ -104,7 +106,7 @@ public struct AttributionPicture: Sendable {
       <head>
       <meta charset="utf-8">
       <meta name="viewport" content="width=device-width, initial-scale=1">
-      <title>\(Markup.escape(title))</title>
+      <title>\(MarkupText.xml(title))</title>
       <style>
       body{margin:0;padding:18px 22px;font:15px/1.5 system-ui,'DejaVu Sans',sans-serif;color:#1a1a1a;background:#fff;
       max-width:980px}
@@ -121,8 +123,8 @@ public struct AttributionPicture: Sendable {
       </style>
       </head>
       <body>
-      <h1>\(Markup.escape(title))</h1>
-      <p>\(Markup.escape(subtitle)); whole text \(Markup.score(full)). Blue supports, red opposes; hover shows the score.</p>
+      <h1>\(MarkupText.xml(title))</h1>
+      <p>\(MarkupText.xml(subtitle)); whole text \(Markup.score(full)). Blue supports, red opposes; hover shows the score.</p>
       <div class="s">
       \(spans)</div>
       <table>
@@ -156,10 +158,10 @@ public struct AttributionPicture: Sendable {
       body += "fill=\"\(Markup.colour(sign: piece.score, fraction: fraction))\"/>"
       body += "<text x=\"\(c(x + wide / 2))\" y=\"\(c(y + 18))\" text-anchor=\"middle\" font-size=\"15\" "
       body += "fill=\"\(Markup.wantsWhiteText(fraction: fraction) ? "#ffffff" : "#1a1a1a")\">"
-      body += "\(Markup.escape(piece.text))</text>"
+      body += "\(MarkupText.xml(piece.text))</text>"
       body += "<text x=\"\(c(x + wide / 2))\" y=\"\(c(y + 38))\" text-anchor=\"middle\" font-size=\"10\" "
       body += "fill=\"#666666\">\(label)</text>"
-      body += "<title>\(Markup.escape(piece.text)): \(label)</title></g>\n"
+      body += "<title>\(MarkupText.xml(piece.text)): \(label)</title></g>\n"
       x += wide + 6
     }
     let height = y + 56
@@ -168,8 +170,8 @@ public struct AttributionPicture: Sendable {
     s += "height=\"\(c(height))\" role=\"img\" font-family=\"system-ui, 'DejaVu Sans', sans-serif\">\n"
     s += "<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
     s +=
-      "<text x=\"16\" y=\"28\" font-size=\"16\" font-weight=\"600\" fill=\"#1a1a1a\">\(Markup.escape(title))</text>\n"
-    s += "<text x=\"16\" y=\"50\" font-size=\"12\" fill=\"#555555\">\(Markup.escape(subtitle)); whole text "
+      "<text x=\"16\" y=\"28\" font-size=\"16\" font-weight=\"600\" fill=\"#1a1a1a\">\(MarkupText.xml(title))</text>\n"
+    s += "<text x=\"16\" y=\"50\" font-size=\"12\" fill=\"#555555\">\(MarkupText.xml(subtitle)); whole text "
     s += "\(Markup.score(full)); blue supports, red opposes</text>\n"
     return s + body + "</svg>\n"
   }

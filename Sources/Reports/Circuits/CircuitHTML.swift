@@ -1,3 +1,5 @@
+import FileFormats
+
 extension CircuitPicture {
   /// A self-contained page: the circuit, a slider that hides weak nodes and edges, numbers on hover, the table of
   /// nodes and the faithfulness curve. It loads nothing from anywhere.
@@ -8,8 +10,8 @@ extension CircuitPicture {
       let node = nodes[index]
       let word = node.position.map { $0 < tokens.count ? tokens[$0] : "" } ?? "all"
       let name = node.position.flatMap { positionNames[$0] } ?? ""
-      rows += "<tr data-i=\"\(index)\"><td>\(node.name)</td><td>\(Markup.escape(word))</td>"
-      rows += "<td>\(Markup.escape(name))</td>"
+      rows += "<tr data-i=\"\(index)\"><td>\(node.name)</td><td>\(MarkupText.xml(word))</td>"
+      rows += "<td>\(MarkupText.xml(name))</td>"
       rows += "<td class=\"n \(node.score < 0 ? "neg" : "pos")\">\(Markup.score(node.score))</td></tr>\n"
     }
     var figures = ""
@@ -17,7 +19,7 @@ extension CircuitPicture {
       figures +=
         "<p class=\"figure\">F = <b>\(Markup.score(faithfulness))</b> with \(nodes.count) nodes</p>\n"
     }
-    for note in notes { figures += "<p class=\"note\">\(Markup.escape(note))</p>\n" }
+    for note in notes { figures += "<p class=\"note\">\(MarkupText.xml(note))</p>\n" }
     let curvePart = curve.isEmpty && randomCurve.isEmpty ? "" : curveSVG()
     return """
       <!doctype html>
@@ -25,11 +27,11 @@ extension CircuitPicture {
       <head>
       <meta charset="utf-8">
       <meta name="viewport" content="width=device-width, initial-scale=1">
-      <title>\(Markup.escape(title))</title>
+      <title>\(MarkupText.xml(title))</title>
       <style>\(CircuitPicture.style)</style>
       </head>
       <body>
-      <header><h1>\(Markup.escape(title))</h1><p>\(Markup.escape(subtitle))</p></header>
+      <header><h1>\(MarkupText.xml(title))</h1><p>\(MarkupText.xml(subtitle))</p></header>
       <main>
       <section class="graph">
       <div class="controls">

@@ -1,3 +1,5 @@
+import FileFormats
+
 /// Draws a circuit without Graphviz: positions along, layers upwards.
 struct CircuitLayout {
   let picture: CircuitPicture
@@ -80,12 +82,12 @@ extension CircuitPicture {
     // On a page the drawing shrinks with the window, but not beyond what can be read.
     if !standalone { s += "style=\"min-width:\(c(min(width, max(420, width * 0.6))))px\" " }
     s += "font-family=\"system-ui, 'DejaVu Sans', sans-serif\">\n"
-    s += "<title>\(Markup.escape(title))</title>\n"
+    s += "<title>\(MarkupText.xml(title))</title>\n"
     if standalone {
       s += "<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
       s +=
-        "<text x=\"16\" y=\"26\" font-size=\"16\" font-weight=\"600\" fill=\"#1a1a1a\">\(Markup.escape(title))</text>\n"
-      s += "<text x=\"16\" y=\"46\" font-size=\"12\" fill=\"#555555\">\(Markup.escape(subtitle))</text>\n"
+        "<text x=\"16\" y=\"26\" font-size=\"16\" font-weight=\"600\" fill=\"#1a1a1a\">\(MarkupText.xml(title))</text>\n"
+      s += "<text x=\"16\" y=\"46\" font-size=\"12\" fill=\"#555555\">\(MarkupText.xml(subtitle))</text>\n"
     }
     s += "<g transform=\"translate(0 \(c(titleHeight)))\">\n"
     s += grid(layout)
@@ -115,17 +117,17 @@ extension CircuitPicture {
       }
       let shown = word.count > 15 ? String(word.prefix(14)) + "…" : word
       s += "<text x=\"\(c(x))\" y=\"\(c(wordsY))\" font-size=\"12\" text-anchor=\"middle\" "
-      s += "fill=\"\(used ? "#1a1a1a" : "#999999")\">\(Markup.escape(shown))</text>\n"
+      s += "fill=\"\(used ? "#1a1a1a" : "#999999")\">\(MarkupText.xml(shown))</text>\n"
       var under = "\(column)"
       if let name = positionNames[column] { under = "\(name)" }
       s += "<text x=\"\(c(x))\" y=\"\(c(wordsY + 16))\" font-size=\"10\" text-anchor=\"middle\" "
-      s += "fill=\"#888888\">\(Markup.escape(under))</text>\n"
+      s += "fill=\"#888888\">\(MarkupText.xml(under))</text>\n"
     }
     let (x, y) = layout.output
     s +=
       "<g><rect x=\"\(c(x - 32))\" y=\"\(c(y - 12))\" width=\"64\" height=\"24\" rx=\"6\" fill=\"#f2f2f2\" "
     s += "stroke=\"#666666\"/><text x=\"\(c(x))\" y=\"\(c(y + 4))\" font-size=\"12\" text-anchor=\"middle\" "
-    s += "fill=\"#1a1a1a\">\(Markup.escape(outputName))</text></g>\n"
+    s += "fill=\"#1a1a1a\">\(MarkupText.xml(outputName))</text></g>\n"
     return s
   }
 
@@ -153,7 +155,7 @@ extension CircuitPicture {
         "data-b=\"\(edge.to.map(String.init) ?? "")\" d=\"M\(c(from.x)) \(c(y1)) C\(c(from.x)) \(c(y1 - bend)) "
       s +=
         "\(c(to.x)) \(c(y2 + bend)) \(c(to.x)) \(c(y2))\" stroke=\"\(colour)\" stroke-width=\"\(c(width))\" "
-      s += "stroke-opacity=\"0.75\"><title>\(Markup.escape("\(nodes[edge.from].name) → \(target)"))\n"
+      s += "stroke-opacity=\"0.75\"><title>\(MarkupText.xml("\(nodes[edge.from].name) → \(target)"))\n"
       s += "score \(Markup.score(edge.score))</title></path>\n"
     }
     return s + "</g>\n"
@@ -180,7 +182,7 @@ extension CircuitPicture {
       s +=
         "stroke=\"\(node.score < 0 ? "#8a1216" : "#17476f")\" stroke-width=\"\(c(0.8 + 2.2 * fraction))\"/>"
       s += "<text x=\"\(c(x))\" y=\"\(c(y + 4))\" fill=\"\(text)\">\(node.head)</text>"
-      s += "<title>\(Markup.escape(hover))\nscore \(Markup.score(node.score))</title></g>\n"
+      s += "<title>\(MarkupText.xml(hover))\nscore \(Markup.score(node.score))</title></g>\n"
     }
     return s + "</g>\n"
   }
@@ -189,12 +191,13 @@ extension CircuitPicture {
   public func dot() -> String {
     func quoted(_ text: String) -> String {
       var result = "\""
-      for character in text {
-        if character == "\"" || character == "\\" { result.append("\\") }
-        if character == "\n" {
-          result += "\\n"
-        } else {
-          result.append(character)
+      for scalar in text.unicodeScalars {
+        switch scalar {
+        case "\"", "\\": result += "\\\(scalar)"
+        case "\n": result += "\\n"
+        // As in SVG, which Graphviz makes of it.
+        case _ where scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value): result += "\u{FFFD}"
+        default: result.unicodeScalars.append(scalar)
         }
       }
       return result + "\""

@@ -1,24 +1,5 @@
-/// Text for SVG and HTML: escaping, numbers, colours of signed scores.
+/// Text for SVG and HTML: numbers, colours of signed scores.
 package enum Markup {
-  /// The text with the five characters escaped that XML and HTML reserve; control characters are dropped.
-  package static func escape(_ text: String) -> String {
-    var result = ""
-    result.reserveCapacity(text.utf8.count)
-    for scalar in text.unicodeScalars {
-      switch scalar {
-      case "&": result += "&amp;"
-      case "<": result += "&lt;"
-      case ">": result += "&gt;"
-      case "\"": result += "&quot;"
-      case "'": result += "&#39;"
-      case "\n", "\t": result.unicodeScalars.append(scalar)
-      case _ where scalar.value < 0x20: continue
-      default: result.unicodeScalars.append(scalar)
-      }
-    }
-    return result
-  }
-
   /// A coordinate: at most two decimals.
   package static func coordinate(_ x: Double) -> String {
     guard x.isFinite else { return "0" }

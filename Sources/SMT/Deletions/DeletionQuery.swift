@@ -1,5 +1,6 @@
 import Foundation
 import IR
+import Limits
 import Rigor
 
 /// Whether deleting at most `budget` edges can change a prediction, decided by Z3 in exact arithmetic on the stored
@@ -37,7 +38,7 @@ package struct DeletionQuery: Sendable {
   ///   - deadline: when to give up.
   ///   - isolated: a process that Z3 runs in, so that the deadline holds.
   /// - Throws: `UnsupportedOperator` for networks that are not piecewise linear in the deletions.
-  package func decide(deadline: Date? = nil, isolated: Z3Process? = nil) throws -> Answer {
+  package func decide(deadline: ContinuousClock.Instant? = nil, isolated: Z3Process? = nil) throws -> Answer {
     let terms = DeletionTerms(budget: budget)
     let arcs = graph[graph.inputs[0]].shape.count
     var mask = [DeletionTerms.Element](repeating: .constant(1), count: arcs)
@@ -63,7 +64,7 @@ package struct DeletionQuery: Sendable {
       let answer = isolated.check(z3.smtlib(), variables: edges.map(\.name), deadline: deadline)
       (result, values) = (answer.result, answer.values)
     } else {
-      z3.limit(resources: 0, milliseconds: deadline.map { Int($0.timeIntervalSinceNow * 1000) })
+      z3.limit(resources: 0, milliseconds: deadline.map { Int(min($0.secondsLeft, 1e6) * 1000) })
       result = z3.check(deadline: deadline)
       if case .satisfiable = result {
         values = z3.values(of: edges.map { terms.term($0.variable) })

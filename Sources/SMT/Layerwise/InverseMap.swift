@@ -21,7 +21,7 @@ final class InverseMap {
   let region: RegionRecord.Box
   let bounds: NeuronBounds
   let isExact: Bool
-  let deadline: Date?
+  let deadline: ContinuousClock.Instant?
   /// Where Z3 runs when a deadline must hold.
   let isolated: Z3Process?
   private let query: CondensedQuery
@@ -30,7 +30,7 @@ final class InverseMap {
 
   init(
     graph: Graph, chain: LayerChain, layer: Int, prefix: PiecewiseLinearNetwork, region: RegionRecord.Box,
-    bounds: NeuronBounds, isExact: Bool, deadline: Date?, isolated: Z3Process?
+    bounds: NeuronBounds, isExact: Bool, deadline: ContinuousClock.Instant?, isolated: Z3Process?
   ) {
     self.graph = graph
     self.chain = chain

@@ -99,7 +99,7 @@ public struct LayerwiseOptions: Sendable {
   public var isStepwise = false
   /// The most lattice points that a run evaluates.
   public var pointLimit = 2_000_000
-  public var deadline: Date?
+  public var deadline: ContinuousClock.Instant?
   /// Where to run Z3 when a hard deadline matters; nil to run it in this process.
   public var isolated: Z3Process?
   public var seed: UInt64 = 0

@@ -62,7 +62,7 @@ extension LayerwiseSearch {
       lower: box.lower, upper: box.upper,
       violation: SafetyQuery.misclassification(label: label, outputs: network.outputs.count, isMaximum: true))
     var settings = SolverOptions()
-    let limit = Date().addingTimeInterval(seconds)
+    let limit = ContinuousClock.now + .seconds(seconds)
     settings.deadline = min(options.deadline ?? limit, limit)
     settings.seed = options.seed
     let answer = try SafetySolver(network, query, options: settings).solve()

@@ -19,7 +19,7 @@ extension LayerwiseSearch {
   func runInnerLayer(_ k: Int, inputDims: [Int]?, layerDims: [Int]?, span: Rational, steps: Int) throws
     -> LayerwiseResult
   {
-    let start = Date()
+    let start = ContinuousClock.now
     let layer = chain.layers[k]
     for p in layerDims ?? [] where p >= layer.size {
       throw GraphError(node: layer.name, reason: "layer \(k) has no coordinate \(p)")
@@ -62,7 +62,7 @@ extension LayerwiseSearch {
         queue.append(path)
       }
     }
-    let elapsed = Date().timeIntervalSince(start)
+    let elapsed = (ContinuousClock.now - start) / .seconds(1)
     if elapsed > 0 { result.rate = Double(result.latticePoints) / elapsed }
     if result.witness != nil {
       result.outcome = .unsafe

@@ -1,6 +1,7 @@
 import Domains
 import Foundation
 import IR
+import LinearPrograms
 import Rigor
 import Tensors
 
@@ -38,13 +39,13 @@ final class LayerwiseSearch {
     result.original = original
   }
 
-  var isLate: Bool { options.deadline.map { Date() >= $0 } ?? false }
+  var isLate: Bool { TimeLimit(deadline: options.deadline).isOver }
 
   // MARK: Layer 0
 
   /// Checks the input layer with given coordinates, or with features chosen by the heuristic.
   func runInputLayer(dims: [Int]?, span: Rational, steps: Int) throws -> LayerwiseResult {
-    let start = Date()
+    let start = ContinuousClock.now
     var queue = [Path(base: original)]
     let featureCount = dims == nil ? options.features : 1
     var budget = budget(features: featureCount)
@@ -66,7 +67,7 @@ final class LayerwiseSearch {
         }
       }
     }
-    let elapsed = Date().timeIntervalSince(start)
+    let elapsed = (ContinuousClock.now - start) / .seconds(1)
     if elapsed > 0 { result.rate = Double(result.latticePoints) / elapsed }
     if result.witness != nil {
       result.outcome = .unsafe

@@ -6,7 +6,7 @@ import LinearPrograms
 extension RegionSession {
   /// Runs the layer-wise method on a record.
   public func layerwise(_ record: RegionRecord, _ options: LayerwiseOptions) throws -> RegionAnswer {
-    let start = Date()
+    let start = ContinuousClock.now
     let loaded = try load(record)
     let original: [Rational]
     if let given = try center(record, loaded) {
@@ -61,7 +61,7 @@ extension RegionSession {
       // What either of these says about the input, no deeper layer can add to.
       if result.outcome == .unsafe || result.outcome == .safeRegion { break }
     }
-    answer.seconds = Date().timeIntervalSince(start)
+    answer.seconds = (ContinuousClock.now - start) / .seconds(1)
     return answer
   }
 
@@ -70,10 +70,11 @@ extension RegionSession {
   /// - Parameters:
   ///   - deadline: When to give up; nil for never.
   ///   - isolated: Where to run Z3 so that the deadline holds; nil to run it in this process.
-  public func invert(_ record: RegionRecord, deadline: Date?, isolated: Z3Process? = nil) throws
+  public func invert(_ record: RegionRecord, deadline: ContinuousClock.Instant?, isolated: Z3Process? = nil)
+    throws
     -> RegionAnswer
   {
-    let start = Date()
+    let start = ContinuousClock.now
     guard let inverse = record.inverse else { throw record.place.error("is no inverse-map record") }
     let loaded = try load(record)
     let chain = try LayerChain(loaded.graph, to: loaded.target)
@@ -111,7 +112,7 @@ extension RegionSession {
     case .unreachable: answer.status = "unsat"
     case .unknown: answer.status = "unknown"
     }
-    answer.seconds = Date().timeIntervalSince(start)
+    answer.seconds = (ContinuousClock.now - start) / .seconds(1)
     return answer
   }
 }

@@ -62,7 +62,7 @@ struct Drawing {
           "<circle cx=\"\(n(x))\" cy=\"\(n(y))\" r=\"\(n(r))\" fill=\"\(c.hex)\" shape-rendering=\"auto\"/>\n"
       case .text(let x, let y, let label):
         text +=
-          "<text x=\"\(n(x))\" y=\"\(n(y))\" font-family=\"sans-serif\" font-size=\"12\">\(escape(label))</text>\n"
+          "<text x=\"\(n(x))\" y=\"\(n(y))\" font-family=\"sans-serif\" font-size=\"12\">\(MarkupText.xml(label))</text>\n"
       }
     }
     return text + "</svg>\n"
@@ -71,19 +71,6 @@ struct Drawing {
   private func n(_ value: Double) -> String {
     let scaled = (value * 100).rounded() / 100
     return scaled == scaled.rounded() ? "\(Int(scaled))" : "\(scaled)"
-  }
-
-  private func escape(_ text: String) -> String {
-    var result = ""
-    for c in text {
-      switch c {
-      case "&": result += "&amp;"
-      case "<": result += "&lt;"
-      case ">": result += "&gt;"
-      default: result.append(c)
-      }
-    }
-    return result
   }
 
   // MARK: PNG

@@ -26,8 +26,19 @@ public struct RegionAnswer: Sendable {
   public var proof: String?
   public var seconds = 0.0
 
-  init(_ record: RegionRecord, _ start: Date) {
+  init(_ record: RegionRecord, _ start: ContinuousClock.Instant) {
     identifier = record.identifier
+  }
+
+  /// The answer to a record of which nothing was found out.
+  ///
+  /// - Parameter isLayerwise: whether it was searched layer by layer, whose outcomes have names of their own.
+  public init(unanswered record: RegionRecord, isLayerwise: Bool, reason: String, seconds: Double) {
+    identifier = record.identifier
+    if record.kind == .inverseMap { status = "unknown" }
+    if isLayerwise { verdict = LayerwiseOutcome.exhaustedBudget.rawValue }
+    self.reason = reason
+    self.seconds = seconds
   }
 
   /// What verdicts are about.

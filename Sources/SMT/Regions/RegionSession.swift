@@ -179,7 +179,7 @@ public final class RegionSession {
 
   /// Decides whether a record's property holds on its region.
   public func decide(_ record: RegionRecord, _ options: SolverOptions) throws -> RegionAnswer {
-    let start = Date()
+    let start = ContinuousClock.now
     let loaded = try load(record)
     let query = try self.query(record, loaded)
     let network = try loaded.exact()
@@ -200,13 +200,13 @@ public final class RegionSession {
         identifier: record.identifier, network: loaded.graph.fingerprint(of: loaded.target), query: query,
         tree: tree, neuronOfVariable: neurons)
     }
-    answer.seconds = Date().timeIntervalSince(start)
+    answer.seconds = (ContinuousClock.now - start) / .seconds(1)
     return answer
   }
 
   /// The exact minimal distance from a record's centre to a violation.
   public func minimise(_ record: RegionRecord, isL1: Bool?, _ options: SolverOptions) throws -> RegionAnswer {
-    let start = Date()
+    let start = ContinuousClock.now
     let loaded = try load(record)
     guard let center = try center(record, loaded) else {
       throw record.place.error("a minimal distance needs \"center\" or \"image_index\"")
@@ -252,7 +252,7 @@ public final class RegionSession {
     answer.witness = result.witness
     answer.reason = result.reason
     answer.statistics = result.statistics
-    answer.seconds = Date().timeIntervalSince(start)
+    answer.seconds = (ContinuousClock.now - start) / .seconds(1)
     return answer
   }
 

@@ -17,7 +17,7 @@ public enum SolverMethod: String, Sendable, CaseIterable {
 public struct SolverOptions: Sendable {
   public var method: SolverMethod = .auto
   /// When to give up; nil for never.
-  public var deadline: Date?
+  public var deadline: ContinuousClock.Instant?
   /// Whether `holds` must come with a certificate. Z3 is then used to find violations only.
   public var wantsProof = false
   public var seed: UInt64 = 0
@@ -97,7 +97,7 @@ public final class SafetySolver {
     case stuck(String)
   }
 
-  var isLate: Bool { options.deadline.map { Date() >= $0 } ?? false }
+  var isLate: Bool { TimeLimit(deadline: options.deadline).isOver }
 
   /// Decides the query.
   public func solve() throws -> SafetyResult {

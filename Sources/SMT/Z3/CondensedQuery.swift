@@ -1,4 +1,5 @@
 import Foundation
+import Limits
 import Rigor
 
 /// Asks Z3 whether a clause can hold in a box under phase decisions, with all stable neurons composed away.
@@ -35,7 +36,8 @@ struct CondensedQuery {
   func check(
     _ rows: [PreparedQuery.Row], equalities: [(row: VariableRow, value: Rational)] = [],
     within ball: Ball? = nil,
-    resources: Int = 0, deadline: Date? = nil, isolated: Z3Process? = nil, wantsCore: Bool = false
+    resources: Int = 0, deadline: ContinuousClock.Instant? = nil, isolated: Z3Process? = nil,
+    wantsCore: Bool = false
   ) -> Answer {
     let z3 = Z3Context()
     let forms = self.forms()
@@ -48,7 +50,7 @@ struct CondensedQuery {
       }
       return Answer(result: answer.result, point: point(forms, values))
     }
-    z3.limit(resources: resources, milliseconds: deadline.map { Int($0.timeIntervalSinceNow * 1000) })
+    z3.limit(resources: resources, milliseconds: deadline.map { Int(min($0.secondsLeft, 1e6) * 1000) })
     let assumptions = tracked.map { z3.boolean("d\($0)") }
     let result = z3.check(assumptions: assumptions, deadline: deadline)
     if wantsCore, isolated == nil, case .unsatisfiable = result {
@@ -64,7 +66,8 @@ struct CondensedQuery {
 
   /// Whether variables can take values within a tolerance, decided by Z3 in a process of its own.
   func check(
-    targets: [(variable: Int, value: Rational)], tolerance: Rational, deadline: Date?, isolated: Z3Process
+    targets: [(variable: Int, value: Rational)], tolerance: Rational, deadline: ContinuousClock.Instant?,
+    isolated: Z3Process
   ) -> Answer {
     var rows: [PreparedQuery.Row] = []
     for target in targets {
@@ -100,7 +103,8 @@ struct CondensedQuery {
 
     /// Whether variables can take values within tolerances, and at which input.
     func check(
-      _ targets: [(variable: Int, value: Rational)], tolerance: Rational, resources: Int, deadline: Date?
+      _ targets: [(variable: Int, value: Rational)], tolerance: Rational, resources: Int,
+      deadline: ContinuousClock.Instant?
     ) -> Answer {
       z3.push()
       defer { z3.pop() }
@@ -113,7 +117,7 @@ struct CondensedQuery {
           z3.assert(z3.lessOrEqual(value, z3.numeral(target.value + tolerance)))
         }
       }
-      z3.limit(resources: resources, milliseconds: deadline.map { Int($0.timeIntervalSinceNow * 1000) })
+      z3.limit(resources: resources, milliseconds: deadline.map { Int(min($0.secondsLeft, 1e6) * 1000) })
       let result = z3.check(deadline: deadline)
       guard case .satisfiable = result else { return Answer(result: result, point: nil) }
       guard let values = z3.values(of: inputs.map(\.term)) else {

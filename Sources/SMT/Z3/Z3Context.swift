@@ -1,6 +1,8 @@
 import CZ3
 import Foundation
+import Limits
 import Rigor
+import Synchronization
 
 /// The answer of a solver.
 enum Satisfiability: Sendable {
@@ -116,7 +118,7 @@ final class Z3Context {
   }
 
   /// Checks what was asserted, under assumptions; at the deadline another thread interrupts Z3.
-  func check(assumptions: [Term] = [], deadline: Date? = nil) -> Satisfiability {
+  func check(assumptions: [Term] = [], deadline: ContinuousClock.Instant? = nil) -> Satisfiability {
     let watchdog = deadline.map { Z3Watchdog(self, $0) }
     defer { watchdog?.stop() }
     var asts: [Z3_ast?] = assumptions.map(\.raw)
@@ -173,30 +175,24 @@ final class Z3Context {
   func interrupt() { Z3_interrupt(raw) }
 }
 
-/// Interrupts a context at a deadline from a thread of its own.
-private final class Z3Watchdog: @unchecked Sendable {
-  // The raw context is only used to interrupt, which Z3 allows from other threads, and never after `stop`.
-  private let raw: Z3_context
-  private let condition = NSCondition()
-  private var stopped = false
+/// Interrupts a context from a deadline on, again and again until it obeys, from a thread of its own.
+private final class Z3Watchdog: Sendable {
+  private let alarm = Alarm()
+  /// Held while interrupting: the context may be gone after `stop`.
+  private let isStopped = Mutex(false)
 
-  init(_ context: Z3Context, _ deadline: Date) {
-    raw = context.raw
+  init(_ context: Z3Context, _ deadline: ContinuousClock.Instant) {
+    // Only used to interrupt, which Z3 allows from other threads, and never after `stop`.
+    nonisolated(unsafe) let raw = context.raw
     Thread.detachNewThread { [self] in
-      condition.lock()
-      while !stopped {
-        if !condition.wait(until: max(deadline, Date().addingTimeInterval(0.02))) && !stopped {
-          Z3_interrupt(raw)
-        }
+      while !alarm.wait(seconds: max(deadline.secondsLeft, 0.02)) {
+        isStopped.withLock { if !$0 { Z3_interrupt(raw) } }
       }
-      condition.unlock()
     }
   }
 
   func stop() {
-    condition.lock()
-    stopped = true
-    condition.signal()
-    condition.unlock()
+    isStopped.withLock { $0 = true }
+    alarm.set()
   }
 }

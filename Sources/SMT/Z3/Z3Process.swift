@@ -1,5 +1,7 @@
 import Foundation
+import Limits
 import Rigor
+import Synchronization
 
 /// Z3 in a child process, for deadlines that must hold: Z3 4.8.12 can overrun its own time-out, and ignore interrupts
 /// for minutes, in linear arithmetic with large coefficients. A child is killed.
@@ -21,7 +23,7 @@ public struct Z3Process: Sendable {
     var values: [Rational]?
   }
 
-  func check(_ text: String, variables: [String], deadline: Date?) -> Answer {
+  func check(_ text: String, variables: [String], deadline: ContinuousClock.Instant?) -> Answer {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: program)
     process.arguments = arguments
@@ -73,25 +75,22 @@ public struct Z3Process: Sendable {
 }
 
 /// Kills a process at a deadline.
-private final class DeadlineKiller: @unchecked Sendable {
-  private let condition = NSCondition()
-  private var stopped = false
+private final class DeadlineKiller: Sendable {
+  private let alarm = Alarm()
+  /// Held while killing: after `stop` the identifier may belong to another process.
+  private let isStopped = Mutex(false)
 
-  init(_ identifier: Int32, _ deadline: Date?) {
+  init(_ identifier: Int32, _ deadline: ContinuousClock.Instant?) {
     guard let deadline else { return }
     Thread.detachNewThread { [self] in
-      condition.lock()
-      while !stopped && Date() < deadline { _ = condition.wait(until: deadline) }
+      if alarm.wait(seconds: deadline.secondsLeft) { return }
       // Our own child, not yet waited for: the identifier cannot belong to anything else.
-      if !stopped { kill(identifier, SIGKILL) }
-      condition.unlock()
+      isStopped.withLock { if !$0 { _ = kill(identifier, SIGKILL) } }
     }
   }
 
   func stop() {
-    condition.lock()
-    stopped = true
-    condition.signal()
-    condition.unlock()
+    isStopped.withLock { $0 = true }
+    alarm.set()
   }
 }

@@ -1,5 +1,5 @@
-import Dispatch
 import IR
+import Limits
 import Rigor
 import Synchronization
 import Tensors
@@ -118,7 +118,7 @@ struct InputSplitSearch {
             seconds: lastReport, open: stack.count + fresh.count, visited: statistics.subproblems,
             worstBound: stack.map(\.bound).min() ?? 0))
       }
-      if stack.count > 1000, SearchControl.residentMemory > control.memoryLimit {
+      if stack.count > 1000, ProcessMemory.resident > control.memoryLimit {
         return .stopped(.memoryLimit)
       }
     }
@@ -136,7 +136,7 @@ struct InputSplitSearch {
   private func process(_ batches: [Work]) throws -> [BatchResult] {
     guard control.threads > 1, batches.count > 1 else { return try batches.map(process) }
     let slots = Mutex<[Result<BatchResult, any Error>?]>(Array(repeating: nil, count: batches.count))
-    DispatchQueue.concurrentPerform(iterations: batches.count) { i in
+    parallelFor(batches.count, threads: control.threads) { i in
       let result = Result { try process(batches[i]) }
       slots.withLock { $0[i] = result }
     }

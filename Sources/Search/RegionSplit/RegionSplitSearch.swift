@@ -2,6 +2,7 @@ import Bounds
 import Domains
 import Dispatch
 import IR
+import Limits
 import Rigor
 import Tensors
 
@@ -56,7 +57,7 @@ struct RegionSplitSearch {
     while !stack.isEmpty {
       if let witness = try examine(stack.suffix(2 * batchSize), checker) { return .witness(witness) }
       if let stop = control.stop { return .stopped(stop) }
-      if SearchControl.residentMemory > control.memoryLimit { return .stopped(.memoryLimit) }
+      if ProcessMemory.resident > control.memoryLimit { return .stopped(.memoryLimit) }
       let index = stack[stack.count - 1].problem
       var halves: [Box] = []
       while let box = stack.last, box.problem == index, halves.count < 2 * batchSize {

@@ -1,5 +1,5 @@
-import Dispatch
 import IR
+import Limits
 import Rigor
 import Synchronization
 import Tensors
@@ -100,7 +100,7 @@ struct ReluSplitSearch {
         return isUnresolved ? .exhausted("no neuron is left to split and the bound is still open") : .refuted
       }
       if let stop = control.stop { return .stopped(stop) }
-      if SearchControl.residentMemory > control.memoryLimit { return .stopped(.memoryLimit) }
+      if ProcessMemory.resident > control.memoryLimit { return .stopped(.memoryLimit) }
       if control.progress != nil, control.elapsed > lastReport + 0.2 {
         lastReport = control.elapsed
         control.progress?(
@@ -132,7 +132,7 @@ struct ReluSplitSearch {
     }
     guard control.threads > 1, batches.count > 1 else { return try batches.map(expand) }
     let slots = Mutex<[Result<BatchResult, any Error>?]>(Array(repeating: nil, count: batches.count))
-    DispatchQueue.concurrentPerform(iterations: batches.count) { i in
+    parallelFor(batches.count, threads: control.threads) { i in
       let result = Result { try expand(batches[i]) }
       slots.withLock { $0[i] = result }
     }

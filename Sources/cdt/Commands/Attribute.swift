@@ -1,12 +1,13 @@
 import ArgumentParser
 import Circuits
+import CommandSupport
 import FileFormats
 import Foundation
 import Importers
 import Reports
 
 /// `cdt attribute`: which words it rests on.
-struct Attribute: ParsableCommand {
+struct Attribute: SupervisedCommand {
   static let configuration = CommandConfiguration(
     abstract: "Show which words an answer rests on.",
     discussion: """
@@ -31,9 +32,14 @@ struct Attribute: ParsableCommand {
 
   enum Format: String, ExpressibleByArgument, CaseIterable { case text, json, html, svg }
 
-  mutating func run() throws {
-    for path in [html, svg] { try Output.checkWritable(path) }
+  var limits: LimitOptions { common.limits }
+  var printsJSON: Bool { common.json || format == .json }
+
+  mutating func run(_ supervisor: Supervisor) throws {
+    let page = try OutputFile(html)
+    let drawing = try OutputFile(svg)
     let model = try TransformerModel(path: model)
+    for file in [page, drawing] { try file?.checkIsNoInput() }
     guard level >= 0, level < model.configuration.layers else {
       throw ValidationError("--level takes 0 to \(model.configuration.layers - 1)")
     }
@@ -54,21 +60,30 @@ struct Attribute: ParsableCommand {
         .init(text: $0.text, score: $0.score, start: $0.start, end: $0.end, level: $0.level)
       },
       full: attribution.full, overlapping: overlapping)
-    if let html { try Output.write(picture.html(), to: html, quiet: common.quiet) }
-    if let svg { try Output.write(picture.svg(), to: svg, quiet: common.quiet) }
-    let asJSON = common.json || format == .json
-    if asJSON {
+    try supervisor.finish {
+      try show(picture, pieces, attribution, error)
+      if let page { try Output.write(picture.html(), to: page, quiet: common.quiet) }
+      if let drawing { try Output.write(picture.svg(), to: drawing, quiet: common.quiet) }
+      try Output.conclude(error, settings, json: printsJSON || format != .text)
+    }
+  }
+
+  private func show(
+    _ picture: AttributionPicture, _ pieces: [TextAttribution.Piece], _ attribution: TextAttribution,
+    _ error: Double
+  ) {
+    if printsJSON {
       Output.print(json: json(pieces, attribution, error))
     } else if format == .html {
-      print(picture.html(), terminator: "")
+      Swift.print(picture.html(), terminator: "")
     } else if format == .svg {
-      print(picture.svg(), terminator: "")
+      Swift.print(picture.svg(), terminator: "")
     } else {
-      print("\(attribution.targetName), whole text \(Output.score(attribution.full))")
+      print("\(VisibleText.line(attribution.targetName)), whole text \(Output.score(attribution.full))")
       print("")
-      print(picture.terminal(colours: isatty(1) == 1), terminator: "")
+      // Colours are what a terminal may act on.
+      Swift.print(picture.terminal(colours: isatty(1) == 1), terminator: "")
     }
-    try Output.conclude(error, settings, json: asJSON || format != .text)
   }
 
   private func json(_ pieces: [TextAttribution.Piece], _ attribution: TextAttribution, _ error: Double)

@@ -1,9 +1,11 @@
 import ArgumentParser
 import Circuits
+import CommandSupport
 import Importers
+import Reports
 
 /// `cdt circuits`: which heads do it.
-struct Circuits: ParsableCommand {
+struct Circuits: SupervisedCommand {
   static let configuration = CommandConfiguration(
     abstract: "Find the heads that do a task.",
     discussion: """
@@ -65,8 +67,11 @@ struct Circuits: ParsableCommand {
     }
   }
 
-  mutating func run() throws {
-    for path in [output, html, svg, dot] { try Output.checkWritable(path) }
+  var limits: LimitOptions { common.limits }
+  var printsJSON: Bool { common.json }
+
+  mutating func run(_ supervisor: Supervisor) throws {
+    let files = try [output, html, svg, dot].map { try OutputFile($0) }
     let progress = StageProgress(quiet: common.quiet)
     let model = try TransformerModel(path: model)
     let task = try prompts.task(model, rules, common)
@@ -109,35 +114,38 @@ struct Circuits: ParsableCommand {
         truth, positions: task.group.commonPositions, count: task.transformer.positions,
         byHead: discovery.byHead)
     }
+    for file in files { try file?.checkIsNoInput() }
     let document = try discovery.run(
       task, stage: { progress.stage($0.name, $0.total) }, advance: { progress.advance($0) })
     progress.end()
-    if let output {
-      try Output.write(document.json.text(indented: true) + "\n", to: output, quiet: common.quiet)
-    }
-    if let html { try Output.write(document.picture.html(), to: html, quiet: common.quiet) }
-    if let svg { try Output.write(document.picture.svg(), to: svg, quiet: common.quiet) }
-    if let dot { try Output.write(document.picture.dot(), to: dot, quiet: common.quiet) }
-    if common.json {
-      var json = document.json
-      if edges, case .object(var object) = json {
-        object["edge_attribution"] = .array(
-          try task.attribution().edgeScores().map { edge in
-            let receiver = edge.receiver.map { "\($0.layer).\($0.head):\($0.input.rawValue)" } ?? "logits"
-            return [.string("\(edge.layer).\(edge.head)"), .string(receiver), .init(edge.score)]
-          })
-        json = .object(object)
+    try supervisor.finish {
+      if common.json {
+        var json = document.json
+        if edges, case .object(var object) = json {
+          object["edge_attribution"] = .array(
+            try task.attribution().edgeScores().map { edge in
+              let receiver = edge.receiver.map { "\($0.layer).\($0.head):\($0.input.rawValue)" } ?? "logits"
+              return [.string("\(edge.layer).\(edge.head)"), .string(receiver), .init(edge.score)]
+            })
+          json = .object(object)
+        }
+        Output.print(json: json)
+      } else {
+        show(document, task)
       }
-      Output.print(json: json)
-    } else {
-      show(document, task)
+      if let file = files[0] {
+        try Output.write(document.json.text(indented: true) + "\n", to: file, quiet: common.quiet)
+      }
+      if let file = files[1] { try Output.write(document.picture.html(), to: file, quiet: common.quiet) }
+      if let file = files[2] { try Output.write(document.picture.svg(), to: file, quiet: common.quiet) }
+      if let file = files[3] { try Output.write(document.picture.dot(), to: file, quiet: common.quiet) }
+      try Output.conclude(document.conservationError, task.settings, json: common.json)
     }
-    try Output.conclude(document.conservationError, task.settings, json: common.json)
   }
 
   private func show(_ document: CircuitDocument, _ task: CircuitTask) {
     print(
-      "\(document.model): \(document.layers) layers of \(document.heads) heads, "
+      "\(VisibleText.line(document.model)): \(document.layers) layers of \(document.heads) heads, "
         + "\(task.group.prompts.count) prompts of \(document.positions) tokens")
     print(
       "metric \(document.metric): model \(Output.score(document.metricFull)), "

@@ -1,9 +1,11 @@
 import ArgumentParser
 import Circuits
+import CommandSupport
 import FileFormats
+import Reports
 
 /// `cdt compare`: two saved circuits side by side.
-struct Compare: ParsableCommand {
+struct Compare: SupervisedCommand {
   static let configuration = CommandConfiguration(abstract: "Compare two saved circuits.")
 
   @Argument(help: "The first circuit.") var first: String
@@ -11,7 +13,11 @@ struct Compare: ParsableCommand {
   @Option(help: ArgumentHelp("A file with the true nodes.", valueName: "file")) var truth: String?
   @Flag(help: "Print one JSON object instead of text.") var json = false
 
-  mutating func run() throws {
+  @OptionGroup var limits: LimitOptions
+
+  var printsJSON: Bool { json }
+
+  mutating func run(_ supervisor: Supervisor) throws {
     let a = try CircuitDocument(path: first)
     let b = try CircuitDocument(path: second)
     let comparison = CircuitComparison(a, b)
@@ -28,6 +34,13 @@ struct Compare: ParsableCommand {
       }
     }
     let error = max(a.conservationError, b.conservationError)
+    try supervisor.finish { show(a, b, comparison, scores, error) }
+  }
+
+  private func show(
+    _ a: CircuitDocument, _ b: CircuitDocument, _ comparison: CircuitComparison,
+    _ scores: [(name: String, truth: TruthScore)], _ error: Double
+  ) {
     if json {
       var object = JSONObject()
       object["size_a"] = .init(a.nodes.count)
@@ -61,7 +74,7 @@ struct Compare: ParsableCommand {
           + "rank correlation \(Output.score(comparison.rankCorrelation))")
       for entry in scores {
         print(
-          "\(entry.name): recall \(Output.score(entry.truth.recall)), precision "
+          "\(VisibleText.line(entry.name)): recall \(Output.score(entry.truth.recall)), precision "
             + "\(Output.score(entry.truth.precision)), AUC \(Output.score(entry.truth.auc))")
       }
       print("conservation error \(Output.scientific(error)) (as saved)")

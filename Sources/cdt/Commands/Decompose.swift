@@ -1,5 +1,6 @@
 import ArgumentParser
 import Circuits
+import CommandSupport
 import FileFormats
 import IR
 import Importers
@@ -7,7 +8,7 @@ import Language
 import Tensors
 
 /// `cdt decompose`: raw β and γ.
-struct Decompose: ParsableCommand {
+struct Decompose: SupervisedCommand {
   static let configuration = CommandConfiguration(
     abstract: "Relevant and irrelevant parts for chosen sources.",
     discussion: """
@@ -30,7 +31,10 @@ struct Decompose: ParsableCommand {
 
   enum ReadPoint: String, ExpressibleByArgument, CaseIterable { case z, q, k, v }
 
-  mutating func run() throws {
+  var limits: LimitOptions { common.limits }
+  var printsJSON: Bool { common.json }
+
+  mutating func run(_ supervisor: Supervisor) throws {
     let model = try TransformerModel(path: model)
     let task = try prompts.task(model, rules, common)
     let progress = StageProgress(quiet: common.quiet)
@@ -77,12 +81,14 @@ struct Decompose: ParsableCommand {
     progress.end()
     let error = try task.conservationError(of: Array(sets.flatMap { $0 }.prefix(4)))
     object["conservation_error"] = .init(error)
-    if common.json {
-      Output.print(json: .object(object))
-    } else {
-      show(object, sets)
+    try supervisor.finish {
+      if common.json {
+        Output.print(json: .object(object))
+      } else {
+        show(object, sets)
+      }
+      try Output.conclude(error, task.settings, json: common.json)
     }
-    try Output.conclude(error, task.settings, json: common.json)
   }
 
   private struct Parts: Sendable {

@@ -1,11 +1,12 @@
 import ArgumentParser
 import Circuits
+import CommandSupport
 import FileFormats
 import Importers
 import Reports
 
 /// `cdt faithfulness`: how much of the model a saved circuit is.
-struct FaithfulnessCommand: ParsableCommand {
+struct FaithfulnessCommand: SupervisedCommand {
   static let configuration = CommandConfiguration(
     commandName: "faithfulness", abstract: "Measure a saved circuit and its curve.")
 
@@ -25,7 +26,10 @@ struct FaithfulnessCommand: ParsableCommand {
     if random < 0 { throw ValidationError("--random takes 0 or more") }
   }
 
-  mutating func run() throws {
+  var limits: LimitOptions { common.limits }
+  var printsJSON: Bool { common.json || format == .json }
+
+  mutating func run(_ supervisor: Supervisor) throws {
     let document = try CircuitDocument(path: circuit)
     let model = try TransformerModel(path: model)
     let task = try prompts.task(model, rules, common)
@@ -63,47 +67,51 @@ struct FaithfulnessCommand: ParsableCommand {
       random > 1 ? try faithfulness.randomCurve(all, sizes: allSizes, runs: random, seed: seed) : []
     progress.end()
     let error = try task.conservationError(of: Array(document.nodes.prefix(2).map(\.unit)))
-    let asJSON = common.json || format == .json
-    if asJSON {
-      let kept = Set(document.nodes.flatMap { $0.unit.nodes(positions: task.transformer.positions) })
-      var object = JSONObject()
-      object["faithfulness"] = value.map { JSONValue($0) } ?? .null
-      object["size"] = JSONValue(document.nodes.count)
-      object["metric_full"] = JSONValue(faithfulness.full)
-      object["metric_empty"] = JSONValue(faithfulness.empty)
-      object["metric_circuit"] = JSONValue(try ablator.metric(circuit: kept))
-      object["curve"] = .array(
-        curve.map { JSONValue.array([JSONValue($0.size), JSONValue($0.faithfulness)]) })
-      object["random"] = .array(
-        randomCurve.map { point -> JSONValue in
-          .array([JSONValue(point.size), JSONValue(point.mean), JSONValue(point.low), JSONValue(point.high)])
-        })
-      object["conservation_error"] = JSONValue(error)
-      Output.print(json: .object(object))
-    } else if format == .csv {
-      print("order,size,faithfulness,low,high")
-      for point in curve { print("circuit,\(point.size),\(point.faithfulness),,") }
-      for point in randomCurve { print("random,\(point.size),\(point.mean),\(point.low),\(point.high)") }
-    } else if format == .svg {
-      var picture = document.picture
-      picture.curve = curve
-      picture.randomCurve = randomCurve
-      picture.faithfulness = value
-      print(picture.curveSVG(width: 640, height: 400), terminator: "")
-    } else {
-      print(
-        "F = \(Output.score(value)) with \(document.nodes.count) nodes; metric: model "
-          + "\(Output.score(faithfulness.full)), all heads replaced \(Output.score(faithfulness.empty))")
-      print("")
-      let means = Dictionary(uniqueKeysWithValues: randomCurve.map { ($0.size, $0) })
-      let rows = curve.map { point -> [String] in
-        let other = means[point.size].map {
-          "\(Output.score($0.mean)) (\(Output.score($0.low)) to \(Output.score($0.high)))"
+    let asJSON = printsJSON
+    try supervisor.finish {
+      if asJSON {
+        let kept = Set(document.nodes.flatMap { $0.unit.nodes(positions: task.transformer.positions) })
+        var object = JSONObject()
+        object["faithfulness"] = value.map { JSONValue($0) } ?? .null
+        object["size"] = JSONValue(document.nodes.count)
+        object["metric_full"] = JSONValue(faithfulness.full)
+        object["metric_empty"] = JSONValue(faithfulness.empty)
+        object["metric_circuit"] = JSONValue(try ablator.metric(circuit: kept))
+        object["curve"] = .array(
+          curve.map { JSONValue.array([JSONValue($0.size), JSONValue($0.faithfulness)]) })
+        object["random"] = .array(
+          randomCurve.map { point -> JSONValue in
+            .array([
+              JSONValue(point.size), JSONValue(point.mean), JSONValue(point.low), JSONValue(point.high),
+            ])
+          })
+        object["conservation_error"] = JSONValue(error)
+        Output.print(json: .object(object))
+      } else if format == .csv {
+        print("order,size,faithfulness,low,high")
+        for point in curve { print("circuit,\(point.size),\(point.faithfulness),,") }
+        for point in randomCurve { print("random,\(point.size),\(point.mean),\(point.low),\(point.high)") }
+      } else if format == .svg {
+        var picture = document.picture
+        picture.curve = curve
+        picture.randomCurve = randomCurve
+        picture.faithfulness = value
+        Swift.print(picture.curveSVG(width: 640, height: 400), terminator: "")
+      } else {
+        print(
+          "F = \(Output.score(value)) with \(document.nodes.count) nodes; metric: model "
+            + "\(Output.score(faithfulness.full)), all heads replaced \(Output.score(faithfulness.empty))")
+        print("")
+        let means = Dictionary(uniqueKeysWithValues: randomCurve.map { ($0.size, $0) })
+        let rows = curve.map { point -> [String] in
+          let other = means[point.size].map {
+            "\(Output.score($0.mean)) (\(Output.score($0.low)) to \(Output.score($0.high)))"
+          }
+          return ["\(point.size)", Output.score(point.faithfulness), other ?? ""]
         }
-        return ["\(point.size)", Output.score(point.faithfulness), other ?? ""]
+        print(Output.table(["size", "F", "random order, mean and 95 % interval"], rows, numeric: [0, 1]))
       }
-      print(Output.table(["size", "F", "random order, mean and 95 % interval"], rows, numeric: [0, 1]))
+      try Output.conclude(error, task.settings, json: asJSON || format != .text)
     }
-    try Output.conclude(error, task.settings, json: asJSON || format != .text)
   }
 }

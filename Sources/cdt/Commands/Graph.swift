@@ -1,10 +1,11 @@
 import ArgumentParser
 import Circuits
+import CommandSupport
 import FileFormats
 import Reports
 
 /// `cdt graph`: pictures of a saved circuit.
-struct GraphCommand: ParsableCommand {
+struct GraphCommand: SupervisedCommand {
   static let configuration = CommandConfiguration(
     commandName: "graph", abstract: "Draw a saved circuit.",
     discussion: "Positions go along, layers upwards; width is the score, blue supports and red opposes.")
@@ -19,7 +20,12 @@ struct GraphCommand: ParsableCommand {
 
   enum Format: String, ExpressibleByArgument, CaseIterable { case svg, dot, json, html }
 
-  mutating func run() throws {
+  @OptionGroup var limits: LimitOptions
+
+  var printsJSON: Bool { json }
+
+  mutating func run(_ supervisor: Supervisor) throws {
+    let file = try OutputFile(output)
     let document = try CircuitDocument(path: circuit)
     let text: String
     switch json ? .json : format {
@@ -28,10 +34,13 @@ struct GraphCommand: ParsableCommand {
     case .html: text = document.picture.html()
     case .json: text = document.json.text(indented: true) + "\n"
     }
-    if let output {
-      try Output.write(text, to: output, quiet: false)
-    } else {
-      print(text, terminator: "")
+    try supervisor.finish {
+      if let file {
+        try Output.write(text, to: file, quiet: false)
+      } else {
+        // A document in a language of its own, where nothing acts any more.
+        Swift.print(text, terminator: "")
+      }
     }
   }
 }

@@ -1,11 +1,12 @@
 import ArgumentParser
 import Circuits
+import CommandSupport
 import FileFormats
 import IR
 import Importers
 
 /// `cdt run`: the plain forward pass.
-struct Run: ParsableCommand {
+struct Run: SupervisedCommand {
   static let configuration = CommandConfiguration(abstract: "Run the model on a text.")
 
   @Argument(help: "The model's folder.") var model: String
@@ -23,18 +24,17 @@ struct Run: ParsableCommand {
     return mean.map { $0 / count }
   }
 
-  mutating func run() throws {
-    try Output.checkWritable(dump)
+  var limits: LimitOptions { common.limits }
+  var printsJSON: Bool { common.json }
+
+  mutating func run(_ supervisor: Supervisor) throws {
+    let file = try OutputFile(dump)
     let model = try TransformerModel(path: model)
+    try file?.checkIsNoInput()
     let encoding = try input.encoding(model.folder)
     let transformer = try model.lower(positions: encoding.ids.count)
     let run = try PlainRun(
       transformer, embeddings: try model.embed([encoding.ids], values: [encoding.values]), patterns: false)
-    if let dump {
-      let nodes = transformer.graph.nodes.filter { run.has($0.id) }
-      try SafetensorsFile.write(
-        nodes.map { ($0.name, $0.shape.dims, run.value($0.id).elements) }, to: dump)
-    }
     var output = run.value(transformer.output)
     if common.precision == .float { output = try model.deployed(encoding.ids, values: encoding.values) }
     let count = model.outputCount
@@ -53,47 +53,54 @@ struct Run: ParsableCommand {
       }
       return tokenizer.display(token)
     }
-    if common.json {
-      var logits: JSONValue = .init(last)
-      if allPositions || model.outputKind == .hidden {
-        logits = .array(
-          (0..<output.count / count).map { .init(Array(output.elements[$0 * count..<($0 + 1) * count])) })
-      }
-      var object = JSONObject()
-      object["tokens"] = JSONValue(encoding.tokens)
-      object["ids"] = JSONValue(encoding.ids)
-      object["logits"] = logits
-      object["top"] = .array(
-        best.map { id in
-          var entry = JSONObject()
-          entry["token"] = .string(name(id))
-          entry["id"] = JSONValue(id)
-          entry["logit"] = JSONValue(last[id])
-          entry["probability"] = JSONValue(probabilities.values[id])
-          return .object(entry)
-        })
-      if model.outputKind == .hidden {
-        let mean = meanState(output.elements, width: count)
-        let norm = mean.reduce(0) { $0 + $1 * $1 }.squareRoot()
-        object["embedding"] = JSONValue(mean.map { $0 / norm })
-        object["embedding_norm"] = JSONValue(norm)
-        if let pooled = try model.pooled(output) { object["pooled"] = JSONValue(pooled) }
-      }
-      object["conservation_error"] = JSONValue(error)
-      Output.print(json: .object(object))
-    } else {
-      print(encoding.tokens.joined(separator: " "))
-      print("")
-      if model.outputKind == .hidden {
-        print("\(output.count / count) hidden states of width \(count); first values of the first:")
-        print(last.isEmpty ? "" : output.elements.prefix(8).map(Output.score).joined(separator: "  "))
-      } else {
-        let rows = best.map {
-          [name($0), "\($0)", Output.score(last[$0]), Output.score(probabilities.values[$0])]
+    try supervisor.finish {
+      if common.json {
+        var logits: JSONValue = .init(last)
+        if allPositions || model.outputKind == .hidden {
+          logits = .array(
+            (0..<output.count / count).map { .init(Array(output.elements[$0 * count..<($0 + 1) * count])) })
         }
-        print(Output.table(["output", "id", "logit", "probability"], rows, numeric: [1, 2, 3]))
+        var object = JSONObject()
+        object["tokens"] = JSONValue(encoding.tokens)
+        object["ids"] = JSONValue(encoding.ids)
+        object["logits"] = logits
+        object["top"] = .array(
+          best.map { id in
+            var entry = JSONObject()
+            entry["token"] = .string(name(id))
+            entry["id"] = JSONValue(id)
+            entry["logit"] = JSONValue(last[id])
+            entry["probability"] = JSONValue(probabilities.values[id])
+            return .object(entry)
+          })
+        if model.outputKind == .hidden {
+          let mean = meanState(output.elements, width: count)
+          let norm = mean.reduce(0) { $0 + $1 * $1 }.squareRoot()
+          object["embedding"] = JSONValue(mean.map { $0 / norm })
+          object["embedding_norm"] = JSONValue(norm)
+          if let pooled = try model.pooled(output) { object["pooled"] = JSONValue(pooled) }
+        }
+        object["conservation_error"] = JSONValue(error)
+        Output.print(json: .object(object))
+      } else {
+        print(encoding.tokens.joined(separator: " "))
+        print("")
+        if model.outputKind == .hidden {
+          print("\(output.count / count) hidden states of width \(count); first values of the first:")
+          print(last.isEmpty ? "" : output.elements.prefix(8).map(Output.score).joined(separator: "  "))
+        } else {
+          let rows = best.map {
+            [name($0), "\($0)", Output.score(last[$0]), Output.score(probabilities.values[$0])]
+          }
+          print(Output.table(["output", "id", "logit", "probability"], rows, numeric: [1, 2, 3]))
+        }
       }
+      if let file {
+        let nodes = transformer.graph.nodes.filter { run.has($0.id) }
+        try SafetensorsFile.write(
+          nodes.map { ($0.name, $0.shape.dims, run.value($0.id).elements) }, to: file)
+      }
+      try Output.conclude(error, DecompositionSettings(), json: common.json)
     }
-    try Output.conclude(error, DecompositionSettings(), json: common.json)
   }
 }

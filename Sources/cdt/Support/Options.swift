@@ -1,5 +1,6 @@
 import ArgumentParser
 import Circuits
+import CommandSupport
 import FileFormats
 import Foundation
 import Importers
@@ -20,6 +21,8 @@ struct CommonOptions: ParsableArguments {
   @Option(
     help: "Matrix products in double or float; models amplify the rounding of float.")
   var precision: DecompositionSettings.Precision = .double
+
+  @OptionGroup var limits: LimitOptions
 
   func validate() throws {
     if let threads, threads < 1 || threads > 1024 { throw ValidationError("--threads takes 1 to 1024") }

@@ -1,4 +1,5 @@
 import Circuits
+import CommandSupport
 import FileFormats
 import Foundation
 import IR
@@ -6,8 +7,10 @@ import Reports
 
 /// Numbers and tables for people.
 enum Output {
-  /// A table with aligned columns; numbers to the right.
+  /// A table with aligned columns; numbers to the right. What acts on terminals is escaped.
   static func table(_ header: [String], _ rows: [[String]], numeric: Set<Int> = []) -> String {
+    let header = header.map(VisibleText.line)
+    let rows = rows.map { $0.map(VisibleText.line) }
     var widths = header.map(\.count)
     for row in rows { for (i, cell) in row.enumerated() { widths[i] = max(widths[i], cell.count) } }
     func line(_ row: [String]) -> String {
@@ -31,7 +34,7 @@ enum Output {
 
   /// Ends a command: states the conservation error and fails if it is above its limit.
   static func conclude(_ error: Double, _ settings: DecompositionSettings, json: Bool) throws {
-    if !json { Swift.print("conservation error \(scientific(error))") }
+    if !json { CommandSupport.print("conservation error \(scientific(error))") }
     guard error <= settings.conservationLimit else {
       throw FailedCheck(
         check: "conservation",
@@ -40,23 +43,10 @@ enum Output {
     }
   }
 
-  /// Finds out before a long run that its result cannot be saved.
-  static func checkWritable(_ path: String?) throws {
-    guard let path else { return }
-    let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
-    let isFolder =
-      (try? FileManager.default.attributesOfItem(atPath: path)[.type] as? FileAttributeType) == .typeDirectory
-    if isFolder { throw FileError(file: path, reason: "cannot be written: it is a folder") }
-    guard access(path, F_OK) == 0 ? access(path, W_OK) == 0 : access(folder, W_OK) == 0 else {
-      let reason = access(folder, F_OK) == 0 ? "permission denied" : "there is no folder \(folder)"
-      throw FileError(file: path, reason: "cannot be written: \(reason)")
-    }
-  }
-
   /// Writes a file and says so.
-  static func write(_ text: String, to path: String, quiet: Bool) throws {
-    try TextFile.write(text, to: path)
-    if !quiet { StandardError.write("wrote \(path)\n") }
+  static func write(_ text: String, to file: OutputFile, quiet: Bool) throws {
+    try file.write(text)
+    if !quiet { StandardError.write("wrote \(VisibleText.line(file.path))\n") }
   }
 
   /// Prints an object of these members in this order.

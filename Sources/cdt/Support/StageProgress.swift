@@ -8,12 +8,12 @@ final class StageProgress: Sendable {
     var name = ""
     var total = 0
     var done = 0
-    var drawn = Date.distantPast
+    var drawn: ContinuousClock.Instant?
     var visible = false
   }
   private let state = Mutex(State())
   private let isEnabled: Bool
-  private let began = Date()
+  private let began = ContinuousClock.now
 
   init(quiet: Bool) { isEnabled = !quiet && isatty(2) == 1 }
 
@@ -29,9 +29,9 @@ final class StageProgress: Sendable {
     guard isEnabled else { return }
     state.withLock { state in
       state.done += count
-      let now = Date()
+      let now = ContinuousClock.now
       // Short runs never flicker.
-      guard now.timeIntervalSince(began) > 0.5, now.timeIntervalSince(state.drawn) > 0.1 else { return }
+      guard now - began > .seconds(0.5), state.drawn.map({ now - $0 > .seconds(0.1) }) ?? true else { return }
       state.drawn = now
       state.visible = true
       let share = min(1, Double(state.done) / Double(max(1, state.total)))

@@ -2,6 +2,7 @@ import ArgumentParser
 import CommandSupport
 import FileFormats
 import Foundation
+import Limits
 import Reports
 import Results
 import Synchronization
@@ -10,7 +11,7 @@ extension Shard: ExpressibleByArgument {
   public init?(argument: String) { self.init(argument) }
 }
 
-struct BatchCommand: ParsableCommand {
+struct BatchCommand: SupervisedCommand {
   static let configuration = CommandConfiguration(
     commandName: "batch",
     abstract: "Runs a list of queries and keeps the results in a store.",
@@ -29,21 +30,22 @@ struct BatchCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Run only every N-th row from row I on; I counts from 1.", valueName: "i/n"))
   var shard: Shard = .all
 
-  @Option(help: ArgumentHelp("The most time for each query; its row may give less.", valueName: "seconds"))
-  var timeout: Double?
-
   @Option(help: ArgumentHelp("Threads for each query.", valueName: "n"))
   var threads = 1
 
+  /// Both hold for each query; its row may give less time.
+  @OptionGroup var limits: LimitOptions
+
+  var printsJSON: Bool { false }
+  /// The batch as a whole takes what its queries take.
+  var timeLimit: Double? { nil }
+
   func validate() throws {
-    if let timeout, !(timeout > 0 && timeout.isFinite) {
-      throw ValidationError("--timeout must be a positive number")
-    }
     guard (1...1024).contains(threads) else { throw ValidationError("--threads must lie between 1 and 1024") }
     if instances.isEmpty { throw ValidationError("at least one instance list is needed") }
   }
 
-  func run() throws {
+  func run(_ supervisor: Supervisor) throws {
     let all = try instances.flatMap { try Instance.list(contentsOf: $0) }
     let own = shard.select(all)
     let store = try ResultStore(path: self.store, create: true)
@@ -55,58 +57,52 @@ struct BatchCommand: ParsableCommand {
       note("\(own.count - pending.count) of \(own.count) instances are done already")
     }
     let child = ChildSolver()
-    child.forwardSignals()
+    let stored = Atomic(0)
+    supervisor.ifStopped { reason in
+      child.stop()
+      progress.clear()
+      StandardError.write("\(reason.text); \(stored.load(ordering: .relaxed)) finished results are stored\n")
+    }
     for (i, instance) in pending.enumerated() {
       progress.update("\(i + 1)/\(pending.count)  \(instance.family)  \(instance.query)", isUrgent: true)
-      let limit = min(instance.limit, timeout ?? .infinity)
-      let result = try child.solve(instance, limit: limit, threads: threads)
-      if child.isInterrupted {
-        progress.clear()
-        note("interrupted; \(i) finished results are stored")
-        throw ExitCode(130)
-      }
+      let limit = min(instance.limit, limits.timeout ?? .infinity)
+      let result = try child.solve(instance, limit: limit, memory: limits.memory, threads: threads)
+      // What a killed child says is no result; the other thread ends the process.
+      try supervisor.cancellation.check()
       try store.record(result)
+      stored.add(1, ordering: .relaxed)
       counts[result.verdict, default: 0] += 1
     }
     progress.clear()
     let summary = counts.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", ")
-    print("\(pending.count) instances run: \(summary.isEmpty ? "nothing to do" : summary)")
+    try supervisor.finish {
+      print("\(pending.count) instances run: \(summary.isEmpty ? "nothing to do" : summary)")
+    }
   }
 
   private func note(_ text: String) { StandardError.write(text + "\n") }
 }
 
 /// Runs `nnverify verify` on one instance in a process of its own.
-final class ChildSolver: @unchecked Sendable {
-  private let state = Mutex<(child: Int32?, interrupted: Bool)>((nil, false))
-  /// Kept alive here; written only by `forwardSignals`, before another thread knows of this object.
-  private nonisolated(unsafe) var sources: [any DispatchSourceSignal] = []
+final class ChildSolver: Sendable {
+  private let state = Mutex<(child: Int32?, isStopped: Bool)>((nil, false))
 
-  var isInterrupted: Bool { state.withLock { $0.interrupted } }
-
-  /// Passes Ctrl-C and SIGTERM on to the running solver and remembers them.
-  func forwardSignals() {
-    for number in [SIGINT, SIGTERM] {
-      signal(number, SIG_IGN)
-      let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-      source.setEventHandler { [self] in
-        state.withLock { state in
-          state.interrupted = true
-          if let child = state.child { kill(child, SIGKILL) }
-        }
-      }
-      source.resume()
-      sources.append(source)
+  /// Kills the running solver, and every one that would be started.
+  func stop() {
+    state.withLock { state in
+      state.isStopped = true
+      if let child = state.child { kill(child, SIGKILL) }
     }
   }
 
   /// The result of one instance; whatever goes wrong in the solver becomes a result of its own.
-  func solve(_ instance: Instance, limit: Double, threads: Int) throws -> InstanceResult {
+  func solve(_ instance: Instance, limit: Double, memory: Double?, threads: Int) throws -> InstanceResult {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
     var arguments = [
       "verify", instance.queryPath, "--timeout", "\(limit)", "--threads", "\(threads)", "--json",
     ]
+    if let memory { arguments += ["--memory", "\(memory)"] }
     for network in instance.networkArguments { arguments += ["--network", network] }
     process.arguments = arguments
     var environment = ProcessInfo.processInfo.environment
@@ -121,7 +117,7 @@ final class ChildSolver: @unchecked Sendable {
     try process.run()
     state.withLock { state in
       state.child = process.processIdentifier
-      if state.interrupted { kill(process.processIdentifier, SIGKILL) }
+      if state.isStopped { kill(process.processIdentifier, SIGKILL) }
     }
     let watchdog = DispatchWorkItem { kill(process.processIdentifier, SIGKILL) }
     DispatchQueue.global().asyncAfter(deadline: .now() + limit + 5, execute: watchdog)

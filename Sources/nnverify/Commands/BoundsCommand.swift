@@ -6,10 +6,11 @@ import FileFormats
 import Foundation
 import IR
 import Inputs
+import Limits
 import Reports
 import Tensors
 
-struct BoundsCommand: ParsableCommand {
+struct BoundsCommand: SupervisedCommand {
   static let configuration = CommandConfiguration(
     commandName: "bounds",
     abstract: "Guaranteed bounds of a network's outputs over a region of inputs.",
@@ -88,6 +89,10 @@ struct BoundsCommand: ParsableCommand {
   @Flag(help: "JSON on standard output.")
   var json = false
 
+  @OptionGroup var limits: LimitOptions
+
+  var printsJSON: Bool { json }
+
   func validate() throws {
     if box == nil && epsilon == nil { throw ValidationError("EPSILON or --box is needed") }
     if box != nil && input != nil { throw ValidationError("--input and --box exclude each other") }
@@ -109,7 +114,7 @@ struct BoundsCommand: ParsableCommand {
     }
   }
 
-  func run() throws {
+  func run(_ supervisor: Supervisor) throws {
     let progress = ProgressLine()
     progress.update("reading \(model)", isUrgent: true)
     let box = try box.map { try BoxDocument(contentsOf: $0) }
@@ -135,23 +140,47 @@ struct BoundsCommand: ParsableCommand {
     if let choices { options.choiceLimit = choices }
 
     progress.update("bounding with \(method.rawValue)", isUrgent: true)
-    let clock = ContinuousClock()
-    let start = clock.now
-    var result = try graph.bounds(over: region.region, rows: target?.rows, options)
-    if let error = target?.coefficientErrors { result.widen(byCoefficientErrors: error) }
+    let start = ContinuousClock.now
+    // Whatever is known when a limit comes is an answer: that there are outputs, then intervals, which cost next to
+    // nothing.
+    let known = PartialBounds { [self] result, center, reason in
+      progress.clear()
+      var result = result
+      if let error = target?.coefficientErrors { result.widen(byCoefficientErrors: error) }
+      try print(
+        BoundsReport(
+          loaded: loaded, region: region, command: self, target: target, result: result, center: center,
+          certification: nil, seconds: (ContinuousClock.now - start) / .seconds(1), stopped: reason))
+    }
+    known.take(.unbounded(graph, rows: target?.rows), supervisor)
     let center = try graph.values(at: region.center, rows: target?.rows)
+    known.center(center)
+    if method != .ibp {
+      var quick = options
+      quick.method = .ibp
+      quick.isPlain = true
+      quick.keepsCoefficients = false
+      known.take(try graph.bounds(over: region.region, rows: target?.rows, quick), supervisor)
+    }
+    options.progress = { known.take($0, supervisor) }
+    var result = try graph.bounds(over: region.region, rows: target?.rows, options)
+    known.take(result, supervisor)
+    options.progress = nil
+    if let error = target?.coefficientErrors { result.widen(byCoefficientErrors: error) }
     var certification: Certification?
     if !json, target == nil, let label = graph.predictedLabel(center[0]) {
       certification = try graph.certification(
         label: label, over: region.region, known: result.outputs[0], options)
     }
-    let seconds = (clock.now - start) / .seconds(1)
     progress.clear()
-
-    let report = BoundsReport(
+    let answer = BoundsReport(
       loaded: loaded, region: region, command: self, target: target, result: result, center: center,
-      certification: certification, seconds: seconds)
-    if json { try printJSON(report.json) } else { print(report.text) }
+      certification: certification, seconds: (ContinuousClock.now - start) / .seconds(1))
+    try supervisor.finish { try print(answer) }
+  }
+
+  private func print(_ report: BoundsReport) throws {
+    if json { try printJSON(report.json) } else { CommandSupport.print(report.text) }
   }
 
   private func perturbedRegion(_ loaded: LoadedNetwork, _ box: BoxDocument?) throws -> PerturbedRegion {

@@ -1,9 +1,11 @@
 import ArgumentParser
+import CommandSupport
 import FileFormats
 import Foundation
+import Reports
 import SMT
 
-struct CheckCommand: ParsableCommand {
+struct CheckCommand: SupervisedCommand {
   static let configuration = CommandConfiguration(
     commandName: "check",
     abstract: "Replay a proof in exact arithmetic.",
@@ -22,21 +24,36 @@ struct CheckCommand: ParsableCommand {
   @Flag(help: "Print a JSON object (the default when the output is no terminal).")
   var json = false
 
-  func run() throws {
+  @OptionGroup var limits: LimitOptions
+
+  var printsJSON: Bool { json || isatty(STDOUT_FILENO) == 0 }
+
+  func run(_ supervisor: Supervisor) throws {
+    supervisor.ifStopped { [printsJSON] reason in
+      if printsJSON {
+        try printJSON(.partial(reason, [.init(key: "valid", value: .null)]))
+      } else {
+        print("unknown: \(reason.text) before the proof was replayed")
+      }
+    }
     let records = try RegionRecord.read(region)
     let verdict = try RegionSession().check(proof: proof, records: records)
-    if json || isatty(STDOUT_FILENO) == 0 {
+    try supervisor.finish { show(verdict, records: records.count) }
+  }
+
+  private func show(_ verdict: ProofVerdict, records: Int) {
+    if printsJSON {
       let object: JSONValue = [
         "valid": .bool(verdict.isValid), "place": verdict.place.map { .string($0) } ?? .null,
         "reason": verdict.reason.map { .string($0) } ?? .null, "nodes": JSONValue(verdict.nodes),
-        "proofs": JSONValue(verdict.proofs), "records": JSONValue(records.count),
+        "proofs": JSONValue(verdict.proofs), "records": JSONValue(records),
       ]
       print(object.text())
     } else if verdict.isValid {
-      let count = records.count > 1 ? "\(verdict.proofs) of \(records.count) records proven, " : ""
+      let count = records > 1 ? "\(verdict.proofs) of \(records) records proven, " : ""
       print("valid: \(count)\(verdict.nodes) nodes replayed")
     } else {
-      print("invalid: \(verdict.place ?? "?"): \(verdict.reason ?? "")")
+      print(VisibleText.line("invalid: \(verdict.place ?? "?"): \(verdict.reason ?? "")"))
     }
   }
 }

@@ -6,7 +6,7 @@ import Importers
 import Reports
 
 /// Runs the official ONNX node tests. For people who work on the importer, so it is not listed.
-struct ConformanceCommand: ParsableCommand {
+struct ConformanceCommand: SupervisedCommand {
   static let configuration = CommandConfiguration(
     commandName: "conformance",
     abstract: "Run the ONNX backend node tests that Tests/Conformance/write_node_cases.py wrote to a folder.",
@@ -28,8 +28,20 @@ struct ConformanceCommand: ParsableCommand {
   @Flag(help: "JSON on standard output.")
   var json = false
 
-  func run() throws {
+  @OptionGroup var limits: LimitOptions
+
+  var printsJSON: Bool { json }
+
+  func run(_ supervisor: Supervisor) throws {
     let report = try NodeConformance.run(folder: folder) { name in only.map { name.contains($0) } ?? true }
+    try supervisor.finish { try show(report) }
+    let bad = report.wrong + report.failed
+    if bad > 0 {
+      throw FailedCheck(check: "ONNX node tests", reason: "\(bad) cases are answered wrongly or fail")
+    }
+  }
+
+  private func show(_ report: NodeConformance.Report) throws {
     if json {
       try printJSON(document(report))
     } else {
@@ -52,10 +64,6 @@ struct ConformanceCommand: ParsableCommand {
       print(
         "\(report.cases.count) cases: \(report.passed) passed, \(report.refused) refused, "
           + "\(report.wrong) wrong, \(report.failed) failed")
-    }
-    let bad = report.wrong + report.failed
-    if bad > 0 {
-      throw FailedCheck(check: "ONNX node tests", reason: "\(bad) cases are answered wrongly or fail")
     }
   }
 

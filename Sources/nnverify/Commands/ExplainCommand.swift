@@ -3,9 +3,10 @@ import CommandSupport
 import Explanations
 import FileFormats
 import Importers
+import Limits
 import Reports
 
-struct ExplainCommand: ParsableCommand {
+struct ExplainCommand: SupervisedCommand {
   static let configuration = CommandConfiguration(
     commandName: "explain",
     abstract: "Scores the edges of graphs by what a graph network makes of them.")
@@ -49,6 +50,10 @@ struct ExplainCommand: ParsableCommand {
   @Flag(help: "JSON on standard output.")
   var json = false
 
+  @OptionGroup var limits: LimitOptions
+
+  var printsJSON: Bool { json }
+
   func validate() throws {
     try Check.positive(samples, "--samples")
     try Check.positive(epochs, "--epochs", limit: 1_000_000)
@@ -57,7 +62,9 @@ struct ExplainCommand: ParsableCommand {
     }
   }
 
-  func run() throws {
+  func run(_ supervisor: Supervisor) throws {
+    let scores = try OutputFile(output)
+    let drawing = try OutputFile(picture)
     let (model, data) = try inputs.load()
     var options = ExplainerOptions(method)
     options.target = target
@@ -71,16 +78,37 @@ struct ExplainCommand: ParsableCommand {
     let choice = node?.choice ?? (data.graphs[0].explanation == nil ? .all : .explained)
     let source: ExplanationInput? = data.graphs[0].explanation == nil ? nil : .truth
     let instances = try data.instances(source, nodes: choice)
+    if let pictureOf, !instances.contains(where: { "\($0.id)" == pictureOf }) {
+      throw ValidationError("no instance has the id \(VisibleText.line(pictureOf))")
+    }
+    try drawing?.checkIsNoInput()
+    try scores?.checkIsNoInput()
     let progress = ProgressLine()
+    let finished = FinishedItems<(ExplainedInstance, ExplanationInstance)>()
+    supervisor.ifStopped { [self, options] reason in
+      progress.clear()
+      let known = finished.all
+      try show(known.map(\.0), known.map(\.1), model, options, of: instances.count, stopped: reason)
+    }
     let results = try Explainer(model: model, classCount: data.classCount(of: model), options: options)
       .explain(
-        instances
-      ) { done, total in progress.update("\(done) of \(total) training steps") }
+        instances, finished: { finished.add($0, ($1, instances[$0])) },
+        progress: { done, total in progress.update("\(done) of \(total) training steps") })
     progress.clear()
+    try supervisor.finish {
+      try show(results, instances, model, options, of: instances.count, stopped: nil)
+      let file = ScoreFile(items: results.map { .init(id: $0.id, edges: $0.scores) })
+      try scores?.write(file.value.text() + "\n")
+      if let drawing { try draw(drawing, results, instances, model) }
+    }
+  }
+
+  private func show(
+    _ results: [ExplainedInstance], _ instances: [ExplanationInstance], _ model: any GraphModel,
+    _ options: ExplainerOptions, of total: Int, stopped: StopReason?
+  ) throws {
     let file = ScoreFile(items: results.map { .init(id: $0.id, edges: $0.scores) })
-    if let output { try writeFile(file.value.text() + "\n", output) }
-    if let picture { try draw(picture, results, instances, model) }
-    let quality = agreement(results, instances, depth: model.depth)
+    let quality = results.isEmpty ? nil : agreement(results, instances, depth: model.depth)
     if json {
       guard case .object(let object) = file.value else { return }
       var entries: [JSONObject.Entry] = [
@@ -100,24 +128,31 @@ struct ExplainCommand: ParsableCommand {
               "mean_jaccard": quality.jaccard.map { JSONValue($0) } ?? .null,
             ]))
       }
-      try printJSON(.object(JSONObject(entries + object.entries)))
+      if let stopped {
+        try printJSON(.partial(stopped, entries + object.entries))
+      } else {
+        try printJSON(.object(JSONObject(entries + object.entries)))
+      }
       return
     }
-    print("network     \(model.name)")
+    print("network     \(VisibleText.line(model.name))")
     print(
       "explainer   \(method.rawValue), semantics \(options.semantics.rawValue), target \(target.rawValue), seed \(seed)"
     )
     print(
-      "instances   \(results.count), \(results.reduce(0) { $0 + $1.evaluations }) evaluations (\(results[0].method))"
-    )
+      "instances   \(results.count), \(results.reduce(0) { $0 + $1.evaluations }) evaluations "
+        + "(\(results.first?.method ?? "none"))")
+    if let stopped { print("partial     \(stopped.text): \(results.count) of \(total) instances") }
     if let quality {
       print(
         "truth       AUC pooled \(decimal(quality.pooled)), mean \(decimal(quality.mean)); with as many edges as the "
           + "truth: F1 \(decimal(quality.f1)), Jaccard \(decimal(quality.jaccard))")
     }
-    if let output { print("scores      \(output)") }
-    if let picture { print("picture     \(picture)") }
-    if output == nil && picture == nil { top(results, instances) }
+    if stopped == nil {
+      if let output { print("scores      \(VisibleText.line(output))") }
+      if let picture { print("picture     \(VisibleText.line(picture))") }
+    }
+    if stopped != nil || output == nil && picture == nil { top(results, instances) }
   }
 
   private func top(_ results: [ExplainedInstance], _ instances: [ExplanationInstance]) {
@@ -161,17 +196,16 @@ struct ExplainCommand: ParsableCommand {
   }
 
   private func draw(
-    _ path: String, _ results: [ExplainedInstance], _ instances: [ExplanationInstance],
+    _ file: OutputFile, _ results: [ExplainedInstance], _ instances: [ExplanationInstance],
     _ model: any GraphModel
   ) throws {
     let index = pictureOf.flatMap { name in results.firstIndex { "\($0.id)" == name } }
-    if let pictureOf, index == nil { throw ValidationError("no instance has the id \(pictureOf)") }
     let position = index ?? 0
     let view = instances[position].neighbourhood(depth: model.depth)
     let picture = GraphPicture(
       title: "\(model.name): \(results[position].id)",
       subtitle: "\(method.rawValue), class \(results[position].target), seed \(seed)",
       scores: view.edges.map { results[position].scores[$0] }, center: view.center)
-    try writeFile(picture.svg(view.graph, names: view.nodes), path)
+    try file.write(picture.svg(view.graph, names: view.nodes))
   }
 }

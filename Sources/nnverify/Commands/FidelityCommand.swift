@@ -3,9 +3,10 @@ import CommandSupport
 import Explanations
 import FileFormats
 import Importers
+import Limits
 import Reports
 
-struct FidelityCommand: ParsableCommand {
+struct FidelityCommand: SupervisedCommand {
   static let configuration = CommandConfiguration(
     commandName: "fidelity",
     abstract: "How faithful explanations of a graph network are.",
@@ -86,6 +87,10 @@ struct FidelityCommand: ParsableCommand {
   @Flag(help: "JSON on standard output.")
   var json = false
 
+  @OptionGroup var limits: LimitOptions
+
+  var printsJSON: Bool { json }
+
   @Option(help: ArgumentHelp("Write a page with tables and pictures.", valueName: "file"))
   var html: String?
 
@@ -154,40 +159,64 @@ struct FidelityCommand: ParsableCommand {
     return .scores(try ScoreFile(name, for: data))
   }
 
-  func run() throws {
+  func run(_ supervisor: Supervisor) throws {
+    let table = try OutputFile(csv)
+    let page = try OutputFile(html)
     let (model, data) = try inputs.load()
     let options = try options()
     let evaluator = FidelityEvaluator(model: model, classCount: data.classCount(of: model), options: options)
     let input = try input(explanation ?? scores, data)
     let instances = try data.instances(input, nodes: node?.choice ?? .explained)
+    let second = try compare.map { try self.input($0, data) }
+    try table?.checkIsNoInput()
+    try page?.checkIsNoInput()
+    let finished = FinishedItems<InstanceFidelity>()
+    supervisor.ifStopped { [self] reason in
+      let report = FidelityReport(options: options, explanation: input.name, instances: finished.all)
+      try show(report, nil, model: model, of: instances.count, stopped: reason)
+    }
     let report = FidelityReport(
-      options: options, explanation: input.name, instances: try evaluator.evaluate(instances))
+      options: options, explanation: input.name,
+      instances: try evaluator.evaluate(instances, finished: { finished.add($0, $1) }))
     var comparison: FidelityComparison?
-    if let compare {
-      let second = try self.input(compare, data)
+    if let second {
       let others = try evaluator.evaluate(try data.instances(second, nodes: node?.choice ?? .explained))
       comparison = FidelityComparison(
         report, FidelityReport(options: options, explanation: second.name, instances: others))
     }
-    if let csv { try writeFile(report.csv, csv) }
-    if let html {
-      try writeFile(
-        FidelityPage(report: report, model: model.name, data: data, instances: instances).html, html)
+    try supervisor.finish {
+      try show(report, comparison, model: model, of: instances.count, stopped: nil)
+      try table?.write(report.csv)
+      try page?.write(FidelityPage(report: report, model: model.name, data: data, instances: instances).html)
     }
+  }
+
+  private func show(
+    _ report: FidelityReport, _ comparison: FidelityComparison?, model: any GraphModel, of total: Int,
+    stopped: StopReason?
+  ) throws {
     if json {
+      if report.instances.isEmpty, let stopped { return try printJSON(.partial(stopped)) }
       var document = report.json(perClass: perClass)
       if let comparison, case .object(let object) = document {
         document = .object(JSONObject(object.entries + [.init(key: "comparison", value: comparison.json)]))
       }
+      if let stopped, case .object(let object) = document {
+        document = .partial(stopped, object.entries)
+      }
       try printJSON(document)
       return
     }
+    if let stopped { print("partial     \(stopped.text): \(report.instances.count) of \(total) instances") }
+    if report.instances.isEmpty { return }
     show(report, comparison, model: model)
   }
 
   private func show(_ report: FidelityReport, _ comparison: FidelityComparison?, model: any GraphModel) {
-    print("network     \(model.name)")
-    print("explanation \(report.explanation), \(report.instances.count) instances, target \(target.rawValue)")
+    print("network     \(VisibleText.line(model.name))")
+    print(
+      "explanation \(VisibleText.line(report.explanation)), \(report.instances.count) instances, target \(target.rawValue)"
+    )
     print(
       "semantics   \(semantics.rawValue), method \(report.methodName), \(report.evaluations) evaluations, seed \(seed)"
     )

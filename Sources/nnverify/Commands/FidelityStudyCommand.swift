@@ -5,7 +5,7 @@ import FileFormats
 import Importers
 import Reports
 
-struct FidelityStudyCommand: ParsableCommand {
+struct FidelityStudyCommand: SupervisedCommand {
   static let configuration = CommandConfiguration(
     commandName: "fidelity-study",
     abstract: "Whether fidelity falls as the true explanation is damaged.",
@@ -49,6 +49,10 @@ struct FidelityStudyCommand: ParsableCommand {
   @Flag(help: "JSON on standard output.")
   var json = false
 
+  @OptionGroup var limits: LimitOptions
+
+  var printsJSON: Bool { json }
+
   func validate() throws {
     _ = try parsedRatios()
     try Check.positive(draws, "--draws", limit: 10_000)
@@ -68,7 +72,7 @@ struct FidelityStudyCommand: ParsableCommand {
     return values.compactMap { $0 }
   }
 
-  func run() throws {
+  func run(_ supervisor: Supervisor) throws {
     let (model, data) = try inputs.load()
     var options = FidelityOptions()
     options.target = target
@@ -87,6 +91,10 @@ struct FidelityStudyCommand: ParsableCommand {
       model: model, classCount: data.classCount(of: model), instances: chosen
     ) { done, total in progress.update("\(done) of \(total) instances") }
     progress.clear()
+    try supervisor.finish { try show(result, model, instances: chosen.count) }
+  }
+
+  private func show(_ result: FidelityStudy.Result, _ model: any GraphModel, instances: Int) throws {
     if json {
       guard case .object(let object) = result.json else { return }
       let head: [JSONObject.Entry] = [
@@ -94,14 +102,14 @@ struct FidelityStudyCommand: ParsableCommand {
         .init(key: "method", value: "exact+stratified"),
         .init(key: "target", value: .string(target.rawValue)),
         .init(key: "seed", value: .number("\(seed)")),
-        .init(key: "instances", value: JSONValue(chosen.count)),
+        .init(key: "instances", value: JSONValue(instances)),
         .init(key: "alpha1", value: JSONValue(alpha1)), .init(key: "alpha2", value: JSONValue(alpha2)),
       ]
       try printJSON(.object(JSONObject(head + object.entries)))
       return
     }
     print(
-      "\(model.name): \(chosen.count) instances, \(result.samples) damaged explanations, "
+      "\(VisibleText.line(model.name)): \(instances) instances, \(result.samples) damaged explanations, "
         + "\(result.evaluations) evaluations")
     print(
       "semantics \(semantics.rawValue), alpha1 \(alpha1), alpha2 \(alpha2), target \(target.rawValue), seed \(seed)\n"

@@ -4,10 +4,11 @@ import Explanations
 import FileFormats
 import Foundation
 import Importers
+import Limits
 import Reports
 import SMT
 
-struct GraphCertifyCommand: ParsableCommand {
+struct GraphCertifyCommand: SupervisedCommand {
   static let configuration = CommandConfiguration(
     commandName: "graph-certify",
     abstract: "Whether perturbed features or deleted edges can change a graph network's prediction.",
@@ -36,7 +37,7 @@ struct GraphCertifyCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "What bab and smt may take to decide a node exactly (60 for smt if left out).", valueName: "seconds"))
-  var timeout: Double?
+  var nodeTimeout: Double?
 
   @Flag(help: "Only the certified node's own features move.")
   var ownRow = false
@@ -44,16 +45,22 @@ struct GraphCertifyCommand: ParsableCommand {
   @Flag(help: "JSON on standard output.")
   var json = false
 
+  @OptionGroup var limits: LimitOptions
+
+  var printsJSON: Bool { json }
+
   func validate() throws {
     guard GraphPerturbation(perturb) != nil else {
       throw ValidationError("--perturb is features:EPS or edges:BUDGET")
     }
-    if let timeout, !(timeout > 0 && timeout.isFinite) {
-      throw ValidationError("--timeout must be a positive number of seconds")
+    if let nodeTimeout, !(nodeTimeout > 0 && nodeTimeout <= 1e9) {
+      throw ValidationError("--node-timeout must be a positive number of seconds")
     }
   }
 
-  func run() throws {
+  func run(_ supervisor: Supervisor) throws {
+    // A tenth before the limit: what branch and bound has by then is an answer too.
+    let deadline = limits.timeout.map { ContinuousClock.now + .seconds($0 - min(0.1 * $0, 0.1)) }
     let (model, data) = try inputs.load()
     var chosen = data.graphs[0]
     if let graph {
@@ -80,20 +87,47 @@ struct GraphCertifyCommand: ParsableCommand {
     }
     var certifier = GraphCertifier(
       model: model, classCount: data.classCount(of: model), method: method ?? standard(perturbation, chosen))
-    certifier.seconds = timeout ?? (method == .smt ? 60 : nil)
-    if certifier.seconds != nil, let program = Bundle.main.executablePath {
+    certifier.seconds = nodeTimeout ?? (method == .smt ? 60 : nil)
+    certifier.deadline = deadline
+    if certifier.seconds != nil || deadline != nil, let program = Bundle.main.executablePath {
       certifier.isolated = Z3Process(program: program, arguments: ["smt-child"])
     }
-    let result = try certifier.certify(chosen, nodes: nodes, perturbation: perturbation)
+    let ids = nodes.map { $0.map { InstanceID.number($0) } } ?? [chosen.id]
+    let places = Dictionary(ids.enumerated().map { ($0.element, $0.offset) }, uniquingKeysWith: { a, _ in a })
+    let finished = FinishedItems<NodeCertificate>()
+    supervisor.ifStopped { [self, chosen, certifier, perturbation] reason in
+      let known = finished.all
+      let done = Set(known.map(\.id))
+      let result = GraphCertificate(
+        perturbation: perturbation, method: certifier.method, nodes: known,
+        unfinished: ids.filter { !done.contains($0) })
+      try show(result, chosen, model, isNodeTask: data.task == .node, stopped: reason)
+    }
+    let result = try certifier.certify(
+      chosen, nodes: nodes, perturbation: perturbation,
+      finished: { if let place = places[$0.id] { finished.add(place, $0) } })
+    try supervisor.finish { try show(result, chosen, model, isNodeTask: data.task == .node, stopped: nil) }
+  }
+
+  private func show(
+    _ result: GraphCertificate, _ chosen: AttributedGraph, _ model: any GraphModel, isNodeTask: Bool,
+    stopped: StopReason?
+  ) throws {
     if json {
-      try printJSON(result.json(chosen))
+      let document = result.json(chosen)
+      if let stopped, case .object(let object) = document {
+        try printJSON(.partial(stopped, object.entries))
+      } else {
+        try printJSON(document)
+      }
       return
     }
-    print("network       \(model.name)")
-    print("perturbation  \(perturbation.description), method \(result.method.rawValue)")
+    print("network       \(VisibleText.line(model.name))")
+    print("perturbation  \(result.perturbation.description), method \(result.method.rawValue)")
+    if let stopped { print("partial       \(stopped.text)") }
     print("")
     var table = TextTable([
-      .init(data.task == .node ? "node" : "graph"), .init("class", .right), .init("margin >=", .right),
+      .init(isNodeTask ? "node" : "graph"), .init("class", .right), .init("margin >=", .right),
       .init("reached", .right), .init("verdict"), .init("witness"),
     ])
     for item in result.nodes.prefix(200) {
@@ -103,8 +137,11 @@ struct GraphCertifyCommand: ParsableCommand {
         item.verdict.rawValue, text(item.witness, chosen),
       ])
     }
+    for id in result.unfinished.prefix(200 - min(200, result.nodes.count)) {
+      table.append(["\(id)", "-", "-", "-", RobustnessVerdict.unknown.rawValue])
+    }
     print(table.text)
-    print("\n\(result.robustCount) of \(result.nodes.count) robust")
+    print("\n\(result.robustCount) of \(result.nodes.count + result.unfinished.count) robust")
   }
 
   private func standard(_ perturbation: GraphPerturbation, _ graph: AttributedGraph) -> CertificationMethod {

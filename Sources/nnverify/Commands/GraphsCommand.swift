@@ -2,12 +2,13 @@ import ArgumentParser
 import CommandSupport
 import Explanations
 import FileFormats
+import Reports
 
 struct GraphsCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "graphs", abstract: "Synthetic graphs with true explanations.", subcommands: [Generate.self])
 
-  struct Generate: ParsableCommand {
+  struct Generate: SupervisedCommand {
     static let configuration = CommandConfiguration(
       commandName: "generate",
       abstract: "Generates \(GraphGenerator.allCases.map(\.rawValue).joined(separator: ", ")) from a seed.")
@@ -26,6 +27,10 @@ struct GraphsCommand: ParsableCommand {
       help: ArgumentHelp("Write the document here instead of standard output.", valueName: "file"))
     var output: String?
 
+    @OptionGroup var limits: LimitOptions
+
+    var printsJSON: Bool { true }
+
     func validate() throws {
       guard GraphGenerator(rawValue: name) != nil else {
         throw ValidationError(
@@ -34,15 +39,18 @@ struct GraphsCommand: ParsableCommand {
       try Check.positive(count, "--count", limit: 1_000_000)
     }
 
-    func run() throws {
+    func run(_ supervisor: Supervisor) throws {
       guard let generator = GraphGenerator(rawValue: name) else { return }
+      let output = try OutputFile(output)
       let document = GraphDocument.value(of: generator.dataset(seed: seed, count: count))
       guard let output else {
-        try printJSON(document)
+        try supervisor.finish { try printJSON(document) }
         return
       }
-      try writeFile(document.text() + "\n", output)
-      print(output)
+      try supervisor.finish {
+        try output.write(document.text() + "\n")
+        print(VisibleText.line(output.path))
+      }
     }
   }
 }

@@ -7,7 +7,7 @@ import Importers
 import Inputs
 import Reports
 
-struct InspectCommand: ParsableCommand {
+struct InspectCommand: SupervisedCommand {
   static let configuration = CommandConfiguration(
     commandName: "inspect",
     abstract: "What a network consists of and which methods can bound it.")
@@ -24,32 +24,43 @@ struct InspectCommand: ParsableCommand {
   @Flag(help: "JSON on standard output.")
   var json = false
 
+  @OptionGroup var limits: LimitOptions
+
+  var printsJSON: Bool { json }
+
   func validate() throws {
     try Check.positive(batch, "--batch")
     if !coverage && model == nil { throw ValidationError("Missing expected argument '<model>'") }
     if coverage && model != nil { throw ValidationError("--coverage takes no network") }
   }
 
-  func run() throws {
+  func run(_ supervisor: Supervisor) throws {
     guard let model else {
-      try printCoverage()
+      try supervisor.finish { try printCoverage() }
       return
     }
     let network = try Importer.load(model, ImportOptions(batch: batch))
     let graph = network.graph
     let methods = graph.methodsByOperator()
     let counts = network.operatorCounts.isEmpty ? graph.operatorCounts : network.operatorCounts
+    try supervisor.finish { try show(network, counts, methods) }
+  }
+
+  private func show(
+    _ network: ImportedNetwork, _ counts: [String: Int], _ methods: [String: [BoundMethod]]
+  ) throws {
+    let graph = network.graph
     if json {
       try printJSON(document(network, counts, methods))
       return
     }
-    print("network     \(network.file) (\(network.format))")
+    print("network     \(VisibleText.line(network.file)) (\(network.format))")
     for node in graph.inputNodes {
-      print("input       \(node.name) \(node.shape) \(node.elementType.rawValue)")
+      print("input       \(VisibleText.line(node.name)) \(node.shape) \(node.elementType.rawValue)")
     }
     for output in graph.outputs {
       let node = graph[output.node]
-      print("output      \(output.name) \(node.shape) \(node.elementType.rawValue)")
+      print("output      \(VisibleText.line(output.name)) \(node.shape) \(node.elementType.rawValue)")
     }
     print("parameters  \(network.parameterCount.grouped)")
     print("nodes       \(graph.nodes.count.grouped) after constant folding")

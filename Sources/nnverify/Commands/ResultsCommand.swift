@@ -5,7 +5,7 @@ import Foundation
 import Reports
 import Results
 
-struct ResultsCommand: ParsableCommand {
+struct ResultsCommand: SupervisedCommand {
   static let configuration = CommandConfiguration(
     commandName: "results",
     abstract:
@@ -27,6 +27,10 @@ struct ResultsCommand: ParsableCommand {
   @Flag(help: "JSON on standard output.")
   var json = false
 
+  @OptionGroup var limits: LimitOptions
+
+  var printsJSON: Bool { json }
+
   @Option(help: ArgumentHelp("Draw the cactus plot.", valueName: "file.svg"))
   var svg: String?
 
@@ -35,7 +39,10 @@ struct ResultsCommand: ParsableCommand {
     if csv && json { throw ValidationError("choose one of --csv and --json") }
   }
 
-  func run() throws {
+  func run(_ supervisor: Supervisor) throws {
+    let picture = try OutputFile(svg)
+    for store in stores { InputFiles.current?.note(path: store) }
+    try picture?.checkIsNoInput()
     let merged = MergedResults(try stores.map { try ResultStore(path: $0, create: false).results() })
     let verdicts = try expected.map { try ExpectedVerdicts(contentsOf: $0) }
     let summaries = FamilySummary.summaries(merged.results, expected: verdicts)
@@ -43,13 +50,16 @@ struct ResultsCommand: ParsableCommand {
       guard result.isDecided, let verdict = verdicts?[result.key] else { return false }
       return verdict != result.verdict
     }
-    if let svg {
-      do {
-        try Data(CactusPlot(merged.results).svg().utf8).write(to: URL(fileURLWithPath: svg), options: .atomic)
-      } catch {
-        throw FileError(file: svg, reason: "cannot be written")
-      }
+    try supervisor.finish {
+      try show(merged, summaries, wrong, verdicts)
+      try picture?.write(CactusPlot(merged.results).svg())
     }
+  }
+
+  private func show(
+    _ merged: MergedResults, _ summaries: [FamilySummary], _ wrong: [InstanceResult],
+    _ verdicts: ExpectedVerdicts?
+  ) throws {
     if csv {
       printRows(merged.results, verdicts)
     } else if json {
@@ -57,9 +67,13 @@ struct ResultsCommand: ParsableCommand {
     } else {
       printTable(summaries, verdicts != nil)
       for result in wrong {
-        print("WRONG: \(name(result.key)) is \(result.verdict), expected \(verdicts?[result.key] ?? "")")
+        print(
+          "WRONG: \(VisibleText.line(name(result.key))) is \(result.verdict), expected \(verdicts?[result.key] ?? "")"
+        )
       }
-      for key in merged.contradictions { print("CONTRADICTION between stores: \(name(key))") }
+      for key in merged.contradictions {
+        print("CONTRADICTION between stores: \(VisibleText.line(name(key)))")
+      }
     }
   }
 
@@ -89,13 +103,14 @@ struct ResultsCommand: ParsableCommand {
   }
 
   private func printRows(_ results: [InstanceResult], _ verdicts: ExpectedVerdicts?) {
+    // As the fields are, control characters included: this is read by programs.
     print("family,network,query,verdict,expected,seconds,limit,reason")
     for result in results {
       let fields = [
         result.key.family, result.key.network, result.key.query, result.verdict, verdicts?[result.key] ?? "",
         String(format: "%.3f", result.seconds), "\(result.limit)", result.reason,
       ]
-      print(fields.map(DelimitedText.quoted).joined(separator: ","))
+      Swift.print(fields.map(MarkupText.csv).joined(separator: ","))
     }
   }
 

@@ -7,7 +7,7 @@ import Inputs
 import Reports
 import Foundation
 
-struct RunCommand: ParsableCommand {
+struct RunCommand: SupervisedCommand {
   enum Precision: String, ExpressibleByArgument, CaseIterable { case float32, float64 }
 
   static let configuration = CommandConfiguration(
@@ -33,9 +33,13 @@ struct RunCommand: ParsableCommand {
   @Flag(help: "JSON on standard output.")
   var json = false
 
+  @OptionGroup var limits: LimitOptions
+
+  var printsJSON: Bool { json }
+
   func validate() throws { try Check.positive(batch, "--batch") }
 
-  func run() throws {
+  func run(_ supervisor: Supervisor) throws {
     let loaded = try LoadedNetwork(network: model, input: input, batch: batch)
     let graph = loaded.graph
     let outputs = try graph.run(loaded.inputs, precision == .float32 ? .deployed : .float64)
@@ -49,14 +53,16 @@ struct RunCommand: ParsableCommand {
           "values": JSONValue.values(value, of: node.elementType),
         ]
       }
-      try printJSON(["outputs": .array(list)])
+      try supervisor.finish { try printJSON(["outputs": .array(list)]) }
       return
     }
-    print("network  \(loaded.network.file) (\(loaded.network.format))")
-    print("input    \(loaded.inputs.source.text)")
-    for (name, node, value) in named {
-      print("")
-      print(table(name, node, value))
+    try supervisor.finish {
+      print("network  \(VisibleText.line(loaded.network.file)) (\(loaded.network.format))")
+      print("input    \(VisibleText.line(loaded.inputs.source.text))")
+      for (name, node, value) in named {
+        print("")
+        print(table(name, node, value))
+      }
     }
   }
 

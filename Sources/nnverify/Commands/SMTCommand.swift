@@ -1,6 +1,8 @@
 import ArgumentParser
+import CommandSupport
 import FileFormats
 import Foundation
+import Limits
 import Reports
 import Rigor
 import SMT
@@ -41,7 +43,7 @@ struct SearchPaths: ExpressibleByArgument {
   }
 }
 
-struct SMTCommand: ParsableCommand {
+struct SMTCommand: SupervisedCommand {
   enum Norm: String, ExpressibleByArgument, CaseIterable {
     case inf
     case one = "1"
@@ -68,9 +70,6 @@ struct SMTCommand: ParsableCommand {
   @Option(
     help: "How to decide: auto, exact (Z3 on all that root bounds leave), or bab (branch and bound only).")
   var method: SolverMethod = .auto
-
-  @Option(help: ArgumentHelp("Seconds to spend on each query.", valueName: "s"))
-  var timeout: Double?
 
   @Option(help: ArgumentHelp("Write the certificates of all 'holds' here.", valueName: "file"))
   var proof: String?
@@ -121,8 +120,12 @@ struct SMTCommand: ParsableCommand {
   @Option(help: "The seed of the search for violations.")
   var seed: UInt64 = 0
 
+  /// The time limit holds for each query.
+  @OptionGroup var limits: LimitOptions
+
+  var printsJSON: Bool { json }
+
   func validate() throws {
-    if let timeout, !(timeout > 0 && timeout <= 1e9) { throw ValidationError("--timeout must be positive") }
     if let layers, layers < 0 { throw ValidationError("--layers must not be negative") }
     guard features >= 1, features <= 1_000_000 else { throw ValidationError("--features must be at least 1") }
     guard dims >= 1, dims <= 1_000_000 else { throw ValidationError("--dims must be at least 1") }
@@ -136,39 +139,90 @@ struct SMTCommand: ParsableCommand {
     }
   }
 
-  func run() throws {
-    // A killed solver process must not take this one along.
-    signal(SIGPIPE, SIG_IGN)
+  func run(_ supervisor: Supervisor) throws {
     // Batches of small products: threads of the BLAS would only wait for each other.
     useSingleThreadedBLAS()
+    let proofFile = try OutputFile(proof)
+    let drawing = try OutputFile(picture)
     let records = try RegionRecord.read(region)
-    let session = RegionSession()
+    for record in records {
+      InputFiles.current?.note(path: record.network)
+      if let images = record.images { InputFiles.current?.note(path: images) }
+    }
+    try proofFile?.checkIsNoInput()
+    try drawing?.checkIsNoInput()
+    // From here on every query has a time of its own.
+    supervisor.restart(timeout: nil)
+    supervisor.ifStopped { try show(records[...], stopped: $0) }
+    var session = RegionSession()
     var proofs = ""
     var last: (RegionRecord, RegionAnswer)?
-    let isBatch = records.count > 1
-    for record in records {
-      let answer = try self.answer(record, session)
+    for (index, record) in records.enumerated() {
+      let answer = try limitedAnswer(record, &session)
       if let text = answer.proof { proofs += text }
-      if json {
-        try StandardOutput.write(answer.json.text() + "\n")
-      } else {
-        try StandardOutput.write(SMTReport.text(answer, isBatch: isBatch))
+      try supervisor.part {
+        try show(answer, isBatch: records.count > 1)
+      } then: {
+        try show(records[(index + 1)...], stopped: $0)
       }
       last = (record, answer)
     }
-    if let proof {
+    if let proofFile {
       guard !proofs.isEmpty else {
-        throw FileError(file: proof, reason: "nothing was proven, so no proof is written")
+        throw FileError(file: proofFile.path, reason: "nothing was proven, so no proof is written")
       }
-      try OutputFile.write(Array(proofs.utf8), to: proof)
+      try proofFile.write(proofs)
     }
-    if let picture, let (record, answer) = last {
-      try OutputFile.write(try session.picture(record, answer, path: picture), to: picture)
+    if let drawing, let (record, answer) = last {
+      try drawing.write(try session.picture(record, answer, path: drawing.path))
     }
   }
 
+  private func show(_ answer: RegionAnswer, isBatch: Bool) throws {
+    if json {
+      try printJSON(answer.json)
+    } else {
+      try StandardOutput.write(VisibleText.lines(SMTReport.text(answer, isBatch: isBatch)))
+    }
+  }
+
+  /// Queries that a limit or a signal left without an answer.
+  private func show(_ records: ArraySlice<RegionRecord>, stopped: StopReason) throws {
+    for record in records {
+      try show(unanswered(record, stopped.text, seconds: 0), isBatch: records.count > 1)
+    }
+  }
+
+  private func isLayerwise(_ record: RegionRecord) -> Bool {
+    layers != nil || (record.kind == .lattice && !minimal)
+  }
+
+  private func unanswered(_ record: RegionRecord, _ reason: String, seconds: Double) -> RegionAnswer {
+    RegionAnswer(
+      unanswered: record, isLayerwise: isLayerwise(record), reason: reason, seconds: seconds)
+  }
+
+  /// Seconds that a query has, past its limit, to end by itself.
+  private static let grace = 0.2
+
+  /// The answer to one query within its time, whatever part of the search overruns it.
+  private func limitedAnswer(_ record: RegionRecord, _ session: inout RegionSession) throws -> RegionAnswer {
+    guard let timeout = limits.timeout else { return try answer(record, session) }
+    let start = ContinuousClock.now
+    // Used by one thread at a time: after a time-out nobody else touches it.
+    nonisolated(unsafe) let own = session
+    if let answer = try attempt(
+      seconds: timeout + Self.grace / 2, grace: Self.grace / 2, { try answer(record, own) })
+    {
+      return answer
+    }
+    session = RegionSession()
+    return unanswered(
+      record, StopReason.timeLimit.text, seconds: (ContinuousClock.now - start) / .seconds(1))
+  }
+
   private func answer(_ record: RegionRecord, _ session: RegionSession) throws -> RegionAnswer {
-    let deadline = timeout.map { Date().addingTimeInterval($0) }
+    let deadline = limits.timeout.map { ContinuousClock.now + .seconds($0) }
     var isolated: Z3Process?
     if deadline != nil, let program = Bundle.main.executablePath {
       isolated = Z3Process(program: program, arguments: ["smt-child"])
@@ -176,7 +230,7 @@ struct SMTCommand: ParsableCommand {
     if record.kind == .inverseMap {
       return try session.invert(record, deadline: deadline, isolated: isolated)
     }
-    if layers != nil || (record.kind == .lattice && !minimal) {
+    if isLayerwise(record) {
       var options = LayerwiseOptions()
       options.layer = layers ?? 0
       options.span = manipulations?.span
@@ -220,23 +274,12 @@ struct SMTChildCommand: ParsableCommand {
   }
 }
 
-/// Writes a file whole or not at all.
-enum OutputFile {
-  static func write(_ bytes: [UInt8], to path: String) throws {
-    do {
-      try Data(bytes).write(to: URL(fileURLWithPath: path), options: .atomic)
-    } catch {
-      throw FileError(file: path, reason: "cannot be written: \(error.localizedDescription)")
-    }
-  }
-}
-
 /// Answers for people.
 enum SMTReport {
   static func text(_ answer: RegionAnswer, isBatch: Bool) -> String {
     let time = String(format: "%.3f s", answer.seconds)
     if isBatch {
-      var line = pad(answer.identifier.isEmpty ? "-" : answer.identifier, 18)
+      var line = pad(answer.identifier.isEmpty ? "-" : VisibleText.line(answer.identifier), 18)
       line += pad(answer.status ?? answer.verdict, 24)
       line += pad(time, 11)
       if let minimal = answer.minimal {
@@ -249,7 +292,7 @@ enum SMTReport {
       return line + "\n"
     }
     var rows: [(String, String)] = []
-    if !answer.identifier.isEmpty { rows.append(("query", answer.identifier)) }
+    if !answer.identifier.isEmpty { rows.append(("query", VisibleText.line(answer.identifier))) }
     rows.append(("verdict", answer.status ?? answer.verdict))
     if answer.status == nil { rows.append(("claim", answer.claim)) }
     rows.append(("semantics", RegionAnswer.semantics))

@@ -1,8 +1,9 @@
 import ArgumentParser
+import CommandSupport
 import Importers
 import Search
 
-struct SupportsCommand: ParsableCommand {
+struct SupportsCommand: SupervisedCommand {
   static let configuration = CommandConfiguration(
     commandName: "supports",
     abstract: "What the verifier supports, in the words of the VNN-LIB 2.0 standard.",
@@ -35,7 +36,11 @@ struct SupportsCommand: ParsableCommand {
   @Flag(help: "Whether unsat can be proved in the standard's proof format.")
   var unsatProofs = false
 
-  func run() throws {
+  @OptionGroup var limits: LimitOptions
+
+  var printsJSON: Bool { false }
+
+  func run(_ supervisor: Supervisor) throws {
     let answers: [(Bool, [String])] = [
       (vnnlibVersions, ["1.0", "2.0"]),
       (onnxOpsetVersions, ["\(OnnxImporter.opsets.lowerBound)", "\(OnnxImporter.opsets.upperBound)"]),
@@ -49,6 +54,6 @@ struct SupportsCommand: ParsableCommand {
     ]
     let chosen = answers.filter(\.0)
     guard chosen.count == 1 else { throw ValidationError("give exactly one capability; --help lists them") }
-    for line in chosen[0].1 { print(line) }
+    try supervisor.finish { for line in chosen[0].1 { print(line) } }
   }
 }
