@@ -3,7 +3,7 @@ import Foundation
 import Limits
 
 /// The limits that every command takes.
-public struct LimitOptions: ParsableArguments {
+public struct LimitOptions: ParsableArguments, Sendable {
   @Option(
     help: ArgumentHelp(
       "The time limit; what is known by then is printed.", valueName: "seconds"))

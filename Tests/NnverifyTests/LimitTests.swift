@@ -77,7 +77,7 @@ import Testing
     #expect(answer["reason"]?.stringValue == "the memory limit was reached")
   }
 
-  @Test(arguments: [(SIGINT, 130), (SIGTERM, 143)]) func signals(number: Int32, status: Int32) throws {
+  @Test(arguments: [SIGINT, SIGTERM]) func signals(number: Int32) throws {
     let folder = try TemporaryFolder()
     let output = folder.path("out")
     for command in ["bounds", "graph-certify", "smt"] {
@@ -92,7 +92,7 @@ import Testing
       usleep(500_000)
       kill(process.processIdentifier, number)
       process.waitUntilExit()
-      #expect(process.terminationReason == .exit && process.terminationStatus == status, "\(command)")
+      #expect(process.terminationReason == .exit && process.terminationStatus == 128 + number, "\(command)")
       let answer = try JSONValue.parse(contentsOf: output)
       #expect(answer["partial"] == .bool(true) || answer["verdict"]?.stringValue == "unknown", "\(command)")
     }

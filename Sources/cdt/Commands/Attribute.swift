@@ -61,7 +61,7 @@ struct Attribute: SupervisedCommand {
       },
       full: attribution.full, overlapping: overlapping)
     try supervisor.finish {
-      try show(picture, pieces, attribution, error)
+      show(picture, pieces, attribution, error)
       if let page { try Output.write(picture.html(), to: page, quiet: common.quiet) }
       if let drawing { try Output.write(picture.svg(), to: drawing, quiet: common.quiet) }
       try Output.conclude(error, settings, json: printsJSON || format != .text)

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Circuits
 import CommandSupport
+import FileFormats
 import Importers
 import Reports
 
