@@ -97,9 +97,12 @@ public func print(_ text: String = "", terminator: String = "\n") {
   Swift.print(VisibleText.lines(text), terminator: terminator)
 }
 
-/// Writes a JSON document to standard output, on one line.
+/// Writes a JSON document to standard output, on one line, part by part: the text is never in memory as a whole.
 ///
 /// - Throws: `OutputLost` when it could not be written whole.
 public func printJSON(_ value: JSONValue) throws {
-  try StandardOutput.write(value.text() + "\n")
+  var output = BufferedOutput()
+  value.write(to: &output)
+  output.write("\n")
+  try output.end()
 }

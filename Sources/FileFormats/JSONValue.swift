@@ -10,6 +10,8 @@ public enum JSONValue: Sendable, Equatable {
   case string(String)
   case array([JSONValue])
   case object(JSONObject)
+  /// An array of numbers as results are written, in the memory of the numbers. Never read from a file.
+  case results([Double])
 
   public var boolValue: Bool? {
     if case .bool(let value) = self { return value }
@@ -40,8 +42,11 @@ public enum JSONValue: Sendable, Equatable {
   }
 
   public var arrayValue: [JSONValue]? {
-    if case .array(let value) = self { return value }
-    return nil
+    switch self {
+    case .array(let value): value
+    case .results(let values): values.map { JSONValue(result: $0) }
+    default: nil
+    }
   }
 
   public var objectValue: JSONObject? {
@@ -56,13 +61,16 @@ public enum JSONValue: Sendable, Equatable {
 
   /// The element of an array; nil when there is none or the value is no array.
   public subscript(index: Int) -> JSONValue? {
-    guard case .array(let value) = self, value.indices.contains(index) else { return nil }
-    return value[index]
+    switch self {
+    case .array(let value): value.indices.contains(index) ? value[index] : nil
+    case .results(let values): values.indices.contains(index) ? JSONValue(result: values[index]) : nil
+    default: nil
+    }
   }
 
   /// All elements of an array of numbers as doubles; nil when the value is anything else.
   public var doubles: [Double]? {
-    guard case .array(let elements) = self else { return nil }
+    guard let elements = arrayValue else { return nil }
     var result: [Double] = []
     result.reserveCapacity(elements.count)
     for element in elements {
@@ -105,7 +113,7 @@ public enum JSONValue: Sendable, Equatable {
   }
 
   /// Numbers as results are written.
-  public init(results values: [Double]) { self = .array(values.map { JSONValue(result: $0) }) }
+  public init(results values: [Double]) { self = .results(values) }
 
   public init(_ value: Int) { self = .number("\(value)") }
   public init(_ values: [Double]) { self = .array(values.map { JSONValue($0) }) }

@@ -9,66 +9,76 @@ extension JSONValue: CustomStringConvertible {
     return out
   }
 
+  /// Writes the compact text, on one line, part by part.
+  public func write(to out: inout some TextOutputStream) { write(to: &out, indent: nil) }
+
   private var isPlain: Bool {
     switch self {
-    case .array, .object: return false
+    case .array, .object, .results: return false
     default: return true
     }
   }
 
-  private func write(to out: inout String, indent: Int?) {
+  private func write(to out: inout some TextOutputStream, indent: Int?) {
     switch self {
-    case .null: out += "null"
-    case .bool(let value): out += value ? "true" : "false"
-    case .number(let text): out += text
+    case .null: out.write("null")
+    case .bool(let value): out.write(value ? "true" : "false")
+    case .number(let text): out.write(text)
+    case .results(let values):
+      out.write("[")
+      for (i, value) in values.enumerated() {
+        if i > 0 { out.write(indent != nil ? ", " : ",") }
+        JSONValue(result: value).write(to: &out, indent: nil)
+      }
+      out.write("]")
     case .string(let text): Self.quote(text, to: &out)
     case .array(let elements):
       let inline = indent == nil || elements.allSatisfy(\.isPlain)
-      out += "["
+      out.write("[")
       for (i, element) in elements.enumerated() {
-        if i > 0 { out += inline && indent != nil ? ", " : "," }
+        if i > 0 { out.write(inline && indent != nil ? ", " : ",") }
         if let indent, !inline { Self.newLine(indent + 1, to: &out) }
         element.write(to: &out, indent: indent.map { $0 + 1 })
       }
       if let indent, !inline { Self.newLine(indent, to: &out) }
-      out += "]"
+      out.write("]")
     case .object(let members):
-      out += "{"
+      out.write("{")
       for (i, entry) in members.entries.enumerated() {
-        if i > 0 { out += "," }
+        if i > 0 { out.write(",") }
         if let indent { Self.newLine(indent + 1, to: &out) }
         Self.quote(entry.key, to: &out)
-        out += indent == nil ? ":" : ": "
+        out.write(indent == nil ? ":" : ": ")
         entry.value.write(to: &out, indent: indent.map { $0 + 1 })
       }
       if let indent, members.count > 0 { Self.newLine(indent, to: &out) }
-      out += "}"
+      out.write("}")
     }
   }
 
-  private static func newLine(_ level: Int, to out: inout String) {
-    out += "\n"
-    out += String(repeating: "  ", count: level)
+  private static func newLine(_ level: Int, to out: inout some TextOutputStream) {
+    out.write("\n")
+    out.write(String(repeating: "  ", count: level))
   }
 
-  private static func quote(_ text: String, to out: inout String) {
-    out += "\""
+  private static func quote(_ text: String, to out: inout some TextOutputStream) {
+    var quoted = "\""
     for scalar in text.unicodeScalars {
       switch scalar {
-      case "\"": out += "\\\""
-      case "\\": out += "\\\\"
-      case "\n": out += "\\n"
-      case "\r": out += "\\r"
-      case "\t": out += "\\t"
+      case "\"": quoted += "\\\""
+      case "\\": quoted += "\\\\"
+      case "\n": quoted += "\\n"
+      case "\r": quoted += "\\r"
+      case "\t": quoted += "\\t"
       default:
         if scalar.value < 32 || (127..<160).contains(scalar.value) {
           let hex = String(scalar.value, radix: 16)
-          out += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
+          quoted += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
         } else {
-          out.unicodeScalars.append(scalar)
+          quoted.unicodeScalars.append(scalar)
         }
       }
     }
-    out += "\""
+    out.write(quoted + "\"")
   }
 }

@@ -33,6 +33,41 @@ public enum StandardOutput {
   }
 }
 
+/// Standard output for long texts that come in small parts.
+public struct BufferedOutput: TextOutputStream {
+  private var buffer = ""
+  private var failure: OutputLost?
+  /// Bytes that are kept back.
+  private static let capacity = 1 << 16
+
+  public init() { buffer.reserveCapacity(Self.capacity) }
+
+  public mutating func write(_ text: String) {
+    buffer += text
+    if buffer.utf8.count >= Self.capacity { flush() }
+  }
+
+  private mutating func flush() {
+    // After a failure the rest has nowhere to go.
+    if failure == nil {
+      do {
+        try StandardOutput.write(buffer)
+      } catch {
+        failure = error as? OutputLost
+      }
+    }
+    buffer.removeAll(keepingCapacity: true)
+  }
+
+  /// Writes what was kept back.
+  ///
+  /// - Throws: `OutputLost` when anything could not be written.
+  public mutating func end() throws {
+    flush()
+    if let failure { throw failure }
+  }
+}
+
 /// Standard error: messages and progress. There is nowhere to report that it is lost.
 public enum StandardError {
   public static func write(_ text: String) { try? writeAll(Array(text.utf8), to: STDERR_FILENO) }

@@ -3,6 +3,21 @@ import Foundation
 import Testing
 
 @Suite struct JSONTests {
+  /// Results are written like arrays of their numbers, in pieces or whole.
+  @Test func resultsAreArrays() throws {
+    let values = [1, -0.5, .infinity, -.infinity, .nan, 1e300]
+    let array = JSONValue.array(values.map { JSONValue(result: $0) })
+    let document: JSONValue = ["a": JSONValue(results: values), "b": ["c": JSONValue(results: [])]]
+    let plain: JSONValue = ["a": array, "b": ["c": []]]
+    #expect(document.text() == plain.text())
+    #expect(document.text(indented: true) == plain.text(indented: true))
+    #expect(document["a"]?.arrayValue == array.arrayValue)
+    #expect(document["a"]?[1] == JSONValue(-0.5))
+    var pieces = ""
+    document.write(to: &pieces)
+    #expect(pieces == plain.text())
+  }
+
   @Test func keepsTheTextOfNumbers() throws {
     let value = try JSONValue.parse(
       #"{"a": [0.10, -1E+2, 12345678901234567890123], "b": {"c": null, "d": true}}"#)
