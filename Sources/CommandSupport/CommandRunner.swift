@@ -30,10 +30,16 @@ public enum CommandRunner {
       try command.run()
       // An answer that did not arrive is no success.
       try StandardOutput.flush()
-      exit(ExitStatus.success)
+      end(ExitStatus.success)
     } catch {
-      exit(report(error, of: root))
+      end(report(error, of: root))
     }
+  }
+
+  /// Ends the process without the libraries' farewells: a thread that overran its time may still be inside one of them.
+  private static func end(_ status: Int32) -> Never {
+    fflush(nil)
+    _exit(status)
   }
 
   private static func prepareProcess() {
@@ -42,6 +48,11 @@ public enum CommandRunner {
     for descriptor in STDIN_FILENO...STDERR_FILENO where fcntl(descriptor, F_GETFD) < 0 {
       _ = open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY)
     }
+    // Whoever started this process may have blocked them for itself.
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    for number in [SIGINT, SIGTERM] { sigaddset(&signals, number) }
+    pthread_sigmask(SIG_UNBLOCK, &signals, nil)
     // A reader that went away is an error of `write`, not the end.
     signal(SIGPIPE, SIG_IGN)
     // Whatever crashes ends at once: the runtime's handlers would write a backtrace for ten seconds. Who sets the

@@ -25,6 +25,8 @@ public struct FileIdentity: Sendable, Hashable {
 /// need none.
 public final class InputFiles: Sendable {
   private let files = Mutex<[FileIdentity: String]>([:])
+  /// Outputs that were named: existing files by what they are, others by folder and name.
+  private let outputs = Mutex<Set<String>>([])
 
   @TaskLocal public static var current: InputFiles?
 
@@ -52,6 +54,19 @@ public final class InputFiles: Sendable {
 
   private func note(_ identity: FileIdentity, _ path: String) {
     files.withLock { known in if known[identity] == nil { known[identity] = path } }
+  }
+
+  /// Takes a regular file for an output; false if it is another output's already.
+  func claim(_ path: String) -> Bool {
+    let place: String
+    if let file = FileIdentity(of: path) {
+      place = "\(file.device) \(file.number)"
+    } else if let folder = FileIdentity(of: PathName.folder(path)) {
+      place = "\(folder.device) \(folder.number) \(PathName.last(path))"
+    } else {
+      return true
+    }
+    return outputs.withLock { $0.insert(place).inserted }
   }
 
   /// The path under which a file was read; nil if it was not.

@@ -32,6 +32,9 @@ public final class OutputFile: Sendable {
     self.path = path
     way = try Self.way(path)
     try checkIsNoInput()
+    if case .replacement = way, inputs?.claim(path) == false {
+      throw failure("is named for two outputs")
+    }
   }
 
   /// Nil for no path.

@@ -109,6 +109,16 @@ import Testing
     #expect(try content(path) == "old")
   }
 
+  @Test func twoOutputsAreTwoFiles() throws {
+    let folder = try TemporaryFolder()
+    try InputFiles.$current.withValue(InputFiles()) {
+      let first = try OutputFile(folder.path("a"))
+      #expect(throws: FileError.self) { try OutputFile(folder.url.path + "/./a") }
+      try OutputFile(folder.path("b")).write("b")
+      try first.write("a")
+    }
+  }
+
   /// Whatever leads to the file: its path, another name, a link, a file of a noted folder.
   @Test func inputsAreRefused() throws {
     let folder = try TemporaryFolder()
