@@ -53,7 +53,8 @@ let package = Package(
 
     // Meanings of the kinds, and analyses.
     .target(name: "Domains", dependencies: ["IR", "Operators", "Tensors", "Rigor"]),
-    .target(name: "Inputs", dependencies: ["Importers", "Domains", "Rigor", "FileFormats"]),
+    .target(
+      name: "Inputs", dependencies: ["Importers", "Domains", "Rigor", "FileFormats", "Specifications"]),
     .target(name: "Bounds", dependencies: ["Domains", "Limits"]),
     .target(name: "LinearPrograms", dependencies: ["Limits", "Rigor"]),
     .target(
@@ -109,7 +110,7 @@ let package = Package(
       dependencies: ["Explanations", "FileFormats", "Importers", "Domains", "TestSupport"]),
     .testTarget(
       name: "OperatorsTests",
-      dependencies: ["Operators", "Domains", "Bounds", "Importers", "FileFormats", "TestSupport"],
+      dependencies: ["Operators", "Domains", "Bounds", "Importers", "FileFormats", "Rigor", "TestSupport"],
       exclude: ["make_elementwise_table.py", "make_composite_table.py"],
       resources: [.copy("Fixtures")]),
     .testTarget(
@@ -121,7 +122,10 @@ let package = Package(
     .testTarget(name: "ResultsTests", dependencies: ["Results"]),
     .testTarget(
       name: "SearchTests",
-      dependencies: ["Search", "Specifications", "Importers", "Operators", "TestSupport"]),
+      dependencies: [
+        "Bounds", "Domains", "FileFormats", "Search", "Specifications", "Importers", "Operators",
+        "TestSupport",
+      ]),
     .testTarget(name: "BoundsTests", dependencies: ["Bounds"]),
     .testTarget(name: "DomainsTests", dependencies: ["Domains", "Importers", "TestSupport"]),
     .target(name: "TestSupport", dependencies: ["FileFormats"], path: "Tests/TestSupport"),

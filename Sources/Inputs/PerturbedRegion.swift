@@ -1,6 +1,8 @@
 import Domains
 import FileFormats
 import IR
+import Rigor
+import Specifications
 import Tensors
 
 /// The norm of a perturbation.
@@ -78,6 +80,23 @@ public struct PerturbedRegion: Sendable {
     }
     region = Region(sets)
     center = region.center
+  }
+}
+
+extension BoxDocument {
+  /// The box by input, row-major, never larger than what was written: decimals that are no doubles are rounded inward.
+  ///
+  /// - Throws: `FileError` for inputs that are missing or do not fit.
+  public func innerBounds(_ nodes: [Node]) throws -> [[VariableBounds]] {
+    let found = try boxes.ordered(by: nodes.map(\.name), file: file)
+    return try zip(nodes, found).map { node, box in
+      guard let box else { throw FileError(file: file, reason: "input '\(node.name)' is missing") }
+      let lower = try box.lower.fitted(to: node, file: file)
+      let upper = try box.upper.fitted(to: node, file: file)
+      return (0..<node.shape.count).map {
+        VariableBounds(lower: Rational(lower.upper[$0]), upper: Rational(upper.lower[$0]))
+      }
+    }
   }
 }
 

@@ -54,18 +54,64 @@ struct VerificationRun {
   private mutating func splitInputs() throws -> SearchOutcome {
     method = "input branch and bound"
     let (lower, upper) = hull()
-    guard let context = try context(lower, upper).context else {
+    guard var context = try context(lower, upper).context else {
       return try splitRegions(Array(problem.cases.indices))
     }
+    // Two networks are bounded together where that is the tighter way on the whole region.
+    if let twin = try twinContext(lower, upper),
+      try margin(twin) > margin(context)
+    {
+      method = "input branch and bound over differences"
+      context = twin
+    }
     var search = InputSplitSearch(problem: problem, context: context, control: control)
-    let boxes = problem.cases.indices.map { index in
+    let boxes = roots(context)
+    let outcome = try search.run(boxes)
+    statistics.add(search.statistics)
+    return outcome
+  }
+
+  private func roots(_ context: SplitContext) -> [InputBox] {
+    problem.cases.indices.map { index in
       InputBox(
         problem: index, lower: problem.cases[index].lower, upper: problem.cases[index].upper,
         states: context.rootStates, bound: -.infinity)
     }
-    let outcome = try search.run(boxes)
-    statistics.add(search.statistics)
-    return outcome
+  }
+
+  /// How near the first cases are to being refuted by bounds of their whole boxes.
+  private func margin(_ context: SplitContext) throws -> Double {
+    let boxes = Array(roots(context).prefix(8))
+    let rowsOf = problem.cases.map { $0.condition.rows.sorted() }
+    let result = try BoxBounder(context: context, problem: problem).bound(
+      boxes, rowsOf: rowsOf, usesIntervals: true)
+    var worst = Double.infinity
+    for group in result.groups.groups {
+      var values = [Double](repeating: -.infinity, count: problem.rows.count)
+      for (place, row) in result.rows[group.owner].enumerated() {
+        values[row] = result.bounds.lower[group.first + place]
+      }
+      worst = min(
+        worst,
+        values.withUnsafeBufferPointer { buffer in
+          buffer.baseAddress.map { problem.cases[boxes[group.owner].problem].condition.violation($0) }
+            ?? -.infinity
+        })
+    }
+    return worst
+  }
+
+  /// The context of the twin form, if the problem has one that the search knows.
+  private func twinContext(_ lower: [Double], _ upper: [Double]) throws -> SplitContext? {
+    guard let twin = problem.twin else { return nil }
+    let n = lower.count
+    var options = BoundOptions(method: .crown)
+    options.threads = control.threads
+    let region = Domains.Region([.box(lower: Tensor([1, n], lower), upper: Tensor([1, n], upper))])
+    let bounds = try twin.graph.bounds(over: region, options)
+    return SplitContext(
+      graph: twin.graph, inputNode: twin.inputNode, intervals: bounds.nodes, arithmetic: arithmetic,
+      isTwin: true)
   }
 
   /// Branch and bound over boxes for networks that are more than affine and elementwise nodes.

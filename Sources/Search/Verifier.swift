@@ -41,6 +41,13 @@ public struct Verification: Sendable {
     self.method = method
   }
 
+  /// A verdict over real arithmetic that bounds gave without a search.
+  public init(verdict: Verdict, method: String) {
+    self.init(
+      verdict: verdict, semantics: .real, witness: nil, reason: "", statistics: SearchStatistics(),
+      method: method)
+  }
+
   /// The verdict of a search that was ended from outside.
   public init(stopped stop: SearchControl.Stop, semantics: Semantics = .real) {
     self.init(

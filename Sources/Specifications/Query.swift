@@ -82,6 +82,19 @@ public struct NetworkDeclaration: Sendable {
   public var outputs: [TensorDeclaration]
   public var position: SourcePosition
 
+  public init(
+    name: String, equivalence: Equivalence? = nil, inputs: [TensorDeclaration],
+    hidden: [TensorDeclaration] = [],
+    outputs: [TensorDeclaration], position: SourcePosition = SourcePosition(line: 1, column: 1)
+  ) {
+    self.name = name
+    self.equivalence = equivalence
+    self.inputs = inputs
+    self.hidden = hidden
+    self.outputs = outputs
+    self.position = position
+  }
+
   /// Inputs, hidden values and outputs in the order of declaration.
   public var tensors: [TensorDeclaration] { inputs + hidden + outputs }
 
@@ -104,6 +117,19 @@ public struct TensorDeclaration: Sendable {
   /// The variable number of the first element.
   public var firstVariable: Int
   public var position: SourcePosition
+
+  public init(
+    name: String, kind: Kind, type: DeclaredType, shape: [Int], onnxName: String? = nil, firstVariable: Int,
+    position: SourcePosition = SourcePosition(line: 1, column: 1)
+  ) {
+    self.name = name
+    self.kind = kind
+    self.type = type
+    self.shape = shape
+    self.onnxName = onnxName
+    self.firstVariable = firstVariable
+    self.position = position
+  }
 
   /// How many elements the tensor has.
   public var count: Int { shape.reduce(1, *) }

@@ -12,7 +12,8 @@ struct NNVerify: ParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      BoundsCommand.self, RunCommand.self, InspectCommand.self, VerifyCommand.self, SupportsCommand.self,
+      BoundsCommand.self, RunCommand.self, InspectCommand.self, VerifyCommand.self, CompareCommand.self,
+      SupportsCommand.self,
       BatchCommand.self, ResultsCommand.self, ConformanceCommand.self, SMTCommand.self, CheckCommand.self,
       SMTChildCommand.self, FidelityCommand.self, FidelityStudyCommand.self, ExplainCommand.self,
       GraphCertifyCommand.self, GraphsCommand.self,

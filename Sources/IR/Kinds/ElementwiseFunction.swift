@@ -45,6 +45,10 @@ public protocol ElementwiseFunction: Sendable {
   /// Breakpoints and lines between them if the function is piecewise linear and continuous, for exact encodings.
   var pieces: PiecewiseLinear? { get }
 
+  /// Bounds of the difference quotients (f(y) - f(x)) / (y - x) over [lower, upper]: of the derivative, where there is one. They relate
+  /// two runs of the function; nil if none are known.
+  func derivativeRange(_ lower: Double, _ upper: Double) -> (lower: Double, upper: Double)?
+
   /// Assumed error of the deployed float32 implementation, in units in the last place of the result; 0 if exact.
   var deployedUlps: Double { get }
 }
@@ -89,6 +93,7 @@ extension ElementwiseFunction {
   public var pieces: PiecewiseLinear? { nil }
   public func pivot(side: Side, _ lower: Double, _ upper: Double) -> (x: Double, value: Double)? { nil }
   public var deployedUlps: Double { 0 }
+  public func derivativeRange(_ lower: Double, _ upper: Double) -> (lower: Double, upper: Double)? { nil }
   public func slopeLimits(side: Side, _ lower: Double, _ upper: Double) -> ClosedRange<Double> {
     let (below, above) = slopes(lower, upper, .adaptive)
     let slope = side == .below ? below : above

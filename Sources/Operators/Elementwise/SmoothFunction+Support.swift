@@ -145,3 +145,25 @@ extension SmoothFunction {
     return end
   }
 }
+
+extension SmoothFunction {
+  /// The derivative is monotone in every zone, so its extrema are at the ends, at the knots and, where a knot is a kink, beside it.
+  /// A knot is off by at most an ulp, which moves the derivative there by next to nothing; the relative 2^-40 covers it.
+  public func derivativeRange(_ lower: Double, _ upper: Double) -> (lower: Double, upper: Double)? {
+    guard let (l, u) = clipped(lower, upper), l == lower, u == upper, l.isFinite, u.isFinite else {
+      return nil
+    }
+    var low = Double.infinity
+    var high = -Double.infinity
+    let knots = zones(l, u).knots.filter { $0 >= l && $0 <= u }
+    for x in [l, u] + knots.flatMap({ [max(l, $0.nextDown), $0, min(u, $0.nextUp)] }) {
+      let value = derivative(x)
+      let error = derivativeError(x, value)
+      low = min(low, value - error)
+      high = max(high, value + error)
+    }
+    let slack = 0x1p-40 * max(low.magnitude, high.magnitude) + 0x1p-1000
+    guard (low - slack).isFinite, (high + slack).isFinite else { return nil }
+    return (low - slack, high + slack)
+  }
+}

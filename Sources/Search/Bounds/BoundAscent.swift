@@ -14,6 +14,8 @@ struct BoundAscent {
   /// The rows of the problem, by group.
   let rowLists: [[Int]]
   let lines: [ActivationLines?]
+  /// By difference node of the context.
+  var differences: [DifferencePlanes?] = []
   let mid: [Double]
   let rad: [Double]
   /// By activation: the slopes below, `rows * count`.
@@ -69,6 +71,7 @@ struct BoundAscent {
   private mutating func evaluate(recording: Bool) throws -> LinearBounds {
     var rule = LowerRule(context: context, groups: groups)
     rule.lines = lines
+    rule.differences = differences
     rule.rowSlopes = slopes
     rule.recording = recording
     rule.multipliers = signedMultipliers()

@@ -83,6 +83,8 @@ struct LowerRule: AdjointRule {
   let groups: RowGroups
   /// By activation.
   var lines: [ActivationLines?] = []
+  /// By difference node of the context.
+  var differences: [DifferencePlanes?] = []
   /// By activation: slopes below that belong to rows instead of subproblems, `rows * count`.
   var rowSlopes: [[Double]?] = []
   /// By activation: what is subtracted from every row's covector on the argument, `rows * count`.
@@ -262,7 +264,15 @@ struct LowerRule: AdjointRule {
   mutating func composite(_ composite: any Composite, _ c: Tensor<Double>, at node: Node) throws
     -> [Tensor<Double>?]
   {
-    throw UnsupportedOperator(node, reason: "branching over it is not supported")
+    guard let index = context.differenceIndex[node.id] else {
+      throw UnsupportedOperator(node, reason: "branching over it is not supported")
+    }
+    guard index < differences.count, let planes = differences[index] else {
+      throw GraphError(node: node.name, reason: "it has no relaxation")
+    }
+    let (value, difference) = planes.pull(c, groups: groups, constant: &constant, slack: &slack)
+    chargeConstants()
+    return [value, difference]
   }
 
   mutating func merge(_ a: Tensor<Double>, _ b: Tensor<Double>, at node: Node) throws -> Tensor<Double> {

@@ -1,5 +1,6 @@
 import Domains
 import IR
+import Operators
 import Rigor
 import Tensors
 
@@ -29,6 +30,22 @@ struct SplitContext: Sendable {
     var units: UnitRows?
   }
 
+  /// The difference of two runs of a ReLU (`Difference`), whose first run is one of the activations.
+  struct DifferenceNode: Sendable {
+    var node: NodeID
+    /// The activation of the first run.
+    var activation: Int
+    /// The node of the argument's difference.
+    var pre: NodeID
+    var relaxation: DifferenceRelaxation
+    var count: Int
+    /// The place of the first state of the second run's neurons.
+    var offset: Int
+    /// Bounds of the argument's difference over the region.
+    var least: [Double]
+    var most: [Double]
+  }
+
   /// Linear forms of every argument of an activation over the value of an earlier node.
   struct UnitRows: Sendable {
     var source: NodeID
@@ -42,6 +59,7 @@ struct SplitContext: Sendable {
   let graph: Graph
   let inputNode: NodeID
   let arithmetic: Arithmetic
+  let isTwin: Bool
   let varies: [Bool]
   /// By node; nil for nodes that do not vary.
   private(set) var activations: [Activation]
@@ -51,14 +69,21 @@ struct SplitContext: Sendable {
   let biases: [[Double]?]
   /// Bounds of every node over the region.
   let intervals: [Interval?]
-  /// The number of all neurons.
+  /// The number of all neurons, those of second runs included.
   let neuronCount: Int
+  /// Where two runs of a network are related; empty for all other graphs.
+  let differences: [DifferenceNode]
+  let differenceIndex: [Int?]
 
   var inputCount: Int { graph[inputNode].shape.count }
 
   /// - Parameters:
   ///   - intervals: sound bounds of every node over the region, in the arithmetic in question.
-  init?(graph: Graph, inputNode: NodeID, intervals: [Interval?], arithmetic: Arithmetic) {
+  ///   - isTwin: whether the graph is that of the problem's twin form, whose rows then apply.
+  init?(
+    graph: Graph, inputNode: NodeID, intervals: [Interval?], arithmetic: Arithmetic, isTwin: Bool = false
+  ) {
+    self.isTwin = isTwin
     self.graph = graph
     self.inputNode = inputNode
     self.intervals = intervals
@@ -69,6 +94,8 @@ struct SplitContext: Sendable {
     var biases = charges
     var index = [Int?](repeating: nil, count: graph.nodes.count)
     var offset = 0
+    var differences: [DifferenceNode] = []
+    var differenceIndex = index
     let needed = graph.ancestors(of: graph.outputs.map(\.node))
     for node in graph.nodes where varies[node.id] && needed[node.id] {
       switch node.operation {
@@ -91,9 +118,24 @@ struct SplitContext: Sendable {
             lower: pre.lower.elements, upper: pre.upper.elements,
             charge: Self.lineCharge(function, pre, node, arithmetic, isRelu: isRelu), units: nil))
         offset += n
+      case .composite(let composite):
+        guard let difference = composite as? Difference, let d = intervals[node.inputs[1]], d.batch == 1,
+          d.lower.elements.allSatisfy(\.isFinite), d.upper.elements.allSatisfy(\.isFinite),
+          let relaxation = DifferenceRelaxation(difference.function),
+          let first = activations.firstIndex(where: { $0.pre == node.inputs[0] && $0.isRelu })
+        else { return nil }
+        differenceIndex[node.id] = differences.count
+        let n = node.shape.count
+        differences.append(
+          DifferenceNode(
+            node: node.id, activation: first, pre: node.inputs[1], relaxation: relaxation, count: n,
+            offset: offset, least: d.lower.elements, most: d.upper.elements))
+        offset += n
       default: return nil
       }
     }
+    self.differences = differences
+    self.differenceIndex = differenceIndex
     self.activations = activations
     self.charges = charges
     self.biases = biases

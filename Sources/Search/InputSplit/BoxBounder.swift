@@ -1,5 +1,6 @@
 import Domains
 import IR
+import Operators
 import Rigor
 import Tensors
 
@@ -41,31 +42,38 @@ struct BoxBounder {
     }
     var states = boxes.map(\.states)
     let intervals = usesIntervals ? try stabilise(boxes, &states) : nil
-    var lines: [ActivationLines?] = []
+    var walk = Relaxations()
+    // In the order of the graph: a difference follows the activation of its first run.
+    var open = context.differences[...]
     for activation in context.activations {
-      let table = try self.lines(
-        activation, intervals?.values[activation.pre] ?? nil, &states, mid, rad, lines)
-      lines.append(table)
+      while let next = open.first, next.node < activation.node {
+        try relax(next, &states, mid, rad, &walk)
+        open.removeFirst()
+      }
+      try relax(activation, intervals?.values[activation.pre] ?? nil, &states, mid, rad, &walk)
     }
+    for difference in open { try relax(difference, &states, mid, rad, &walk) }
+    let lines = walk.lines
     var groups = RowGroups()
     let rows = boxes.map { rowsOf[$0.problem] }
     for b in 0..<count { groups.append(owner: b, count: rows[b].count) }
     var ascent = BoundAscent(
       context: context, problem: problem, groups: groups, rowLists: rows, lines: lines, mid: mid, rad: rad)
+    ascent.differences = walk.differences
     try ascent.run(iterations: iterations, slopeRate: 0.3, multiplierRate: 0, isDone: { _ in false })
     // The first evaluation always leaves bounds.
     let bounds = ascent.best ?? LinearBounds(coefficients: [], constant: [], lower: [])
     return Result(
       rows: rows, groups: groups, bounds: bounds,
-      influence: try influence(rows, groups, lines), states: states)
+      influence: try influence(rows, groups, walk), states: states)
   }
 
   /// The coefficients of rows when every unstable ReLU is replaced by its chord's slope on both sides. Measured on ACAS
   /// Xu this ranks inputs far better than the bounds' own coefficients.
-  private func influence(_ rows: [[Int]], _ groups: RowGroups, _ lines: [ActivationLines?]) throws -> [Double]
-  {
+  private func influence(_ rows: [[Int]], _ groups: RowGroups, _ walk: Relaxations) throws -> [Double] {
     var rule = LowerRule(context: context, groups: groups)
-    rule.lines = lines.map { table in
+    rule.differences = walk.differences
+    rule.lines = walk.lines.map { table in
       guard var table else { return nil }
       table.belowSlope = table.aboveSlope
       return table
@@ -99,11 +107,104 @@ struct BoxBounder {
     return trace
   }
 
+  /// What is relaxed so far, in the order of the graph.
+  private struct Relaxations {
+    var lines: [ActivationLines?] = []
+    var differences: [DifferencePlanes?] = []
+    /// By activation: bounds of its unstable arguments, `boxes * count`; kept where a difference needs them.
+    var arguments: [(lower: [Double], upper: [Double])] = []
+  }
+
+  /// Bounds the difference of the arguments of two runs where a neuron is open in either, and relaxes it.
+  private func relax(
+    _ node: SplitContext.DifferenceNode, _ states: inout [[Int8]], _ mid: [Double], _ rad: [Double],
+    _ walk: inout Relaxations
+  ) throws {
+    let n = node.count
+    let first = context.activations[node.activation]
+    let known = walk.arguments[node.activation]
+    var groups = RowGroups()
+    var units: [Int] = []
+    for b in states.indices {
+      let start = units.count
+      for j in 0..<n where states[b][first.offset + j] == 0 || states[b][node.offset + j] == 0 {
+        units.append(j)
+      }
+      let open = units.count - start
+      units.append(contentsOf: units[start...])
+      groups.append(owner: b, count: 2 * open)
+    }
+    var bounds: LinearBounds?
+    if !units.isEmpty {
+      var rule = LowerRule(context: context, groups: groups)
+      rule.lines = walk.lines
+      rule.differences = walk.differences
+      var seed = Tensor<Double>.zeros([units.count] + context.graph[node.pre].shape)
+      for group in groups.groups {
+        for r in 0..<group.count {
+          let row = group.first + r
+          seed[flat: row * n + units[row]] = r < group.count / 2 ? 1 : -1
+        }
+      }
+      try context.graph.pullBack([(node.pre, seed)], rule: &rule)
+      bounds = rule.linearBounds(mid: mid, rad: rad)
+    }
+    var planes = DifferencePlanes(owners: states.count, count: n)
+    var group = groups.groups.makeIterator()
+    var current = group.next()
+    for b in states.indices {
+      var row = 0
+      let own = current?.owner == b ? current : nil
+      for j in 0..<n {
+        let side = NeuronState(rawValue: states[b][first.offset + j]) ?? .unstable
+        var second = NeuronState(rawValue: states[b][node.offset + j]) ?? .unstable
+        if side == .unstable || second == .unstable, let own, let bounds {
+          let least = max(bounds.lower[own.first + row], node.least[j])
+          let most = min(-bounds.lower[own.first + own.count / 2 + row], node.most[j])
+          row += 1
+          var box = DifferenceBox(
+            known.lower[b * n + j], known.upper[b * n + j], by: min(least, most), max(least, most))
+          if second == .unstable {
+            if box.second.lower >= 0 { second = .active } else if box.second.upper <= 0 { second = .inactive }
+            states[b][node.offset + j] = second.rawValue
+          }
+          if second == .active { box.second.lower = max(box.second.lower, 0) }
+          if second == .inactive { box.second.upper = min(box.second.upper, 0) }
+          if side == .unstable || second == .unstable {
+            planes.set(b * n + j, box, node.relaxation)
+            continue
+          }
+        }
+        planes.set(b * n + j, first: side, second: second)
+      }
+      if own != nil { current = group.next() }
+    }
+    walk.differences.append(planes)
+  }
+
   /// Bounds the unstable arguments of one activation and relaxes it.
+  private func relax(
+    _ activation: SplitContext.Activation, _ interval: Interval?, _ states: inout [[Int8]], _ mid: [Double],
+    _ rad: [Double], _ walk: inout Relaxations
+  ) throws {
+    var arguments: (lower: [Double], upper: [Double]) = ([], [])
+    if !context.differences.isEmpty {
+      for b in states.indices {
+        for j in 0..<activation.count {
+          let state = states[b][activation.offset + j]
+          arguments.lower.append(state > 0 ? max(0, activation.lower[j]) : activation.lower[j])
+          arguments.upper.append(state < 0 ? min(0, activation.upper[j]) : activation.upper[j])
+        }
+      }
+    }
+    let table = try lines(activation, interval, &states, mid, rad, walk, &arguments)
+    walk.lines.append(table)
+    walk.arguments.append(arguments)
+  }
+
   private func lines(
     _ activation: SplitContext.Activation, _ interval: Interval?, _ states: inout [[Int8]], _ mid: [Double],
-    _ rad: [Double],
-    _ known: [ActivationLines?]
+    _ rad: [Double], _ walk: Relaxations, _ arguments: inout (lower: [Double], upper: [Double])
   ) throws -> ActivationLines {
     let count = states.count
     let n = activation.count
@@ -120,7 +221,8 @@ struct BoxBounder {
       groups.append(owner: b, count: 2 * unstable)
     }
     var rule = LowerRule(context: context, groups: groups)
-    rule.lines = known
+    rule.lines = walk.lines
+    rule.differences = walk.differences
     var bounds: LinearBounds?
     if !units.isEmpty {
       let seed: (NodeID, Tensor<Double>)
@@ -169,6 +271,10 @@ struct BoxBounder {
             states[b][activation.offset + j] = -1
           }
           lines.setRelu(b * n + j, l, u)
+          if !arguments.lower.isEmpty {
+            arguments.lower[b * n + j] = l
+            arguments.upper[b * n + j] = u
+          }
         } else {
           lines.set(
             b * n + j, activation.function, min(l, u), max(l, u), neurons: n,
@@ -239,18 +345,17 @@ extension VerificationProblem {
     var walk = WalkSeeds(
       seeds: [:], constant: [Double](repeating: 0, count: total), slack: [Double](repeating: 0, count: total))
     for (r, number) in numbers.enumerated() {
-      let row = rows[number]
+      let row = context.isTwin ? twin?.rows[number] ?? rows[number] : rows[number]
       walk.constant[r] = row.constant
       for (term, error) in zip(row.terms, row.coefficientErrors) {
         let node: NodeID
         let place: Int
         switch term.source {
-        case .input(let j): (node, place) = (inputNode, j)
+        case .input(let j): (node, place) = (context.inputNode, j)
         case .value(let id, let j): (node, place) = (id, j)
         }
-        let size = graph[node].shape.count
-        walk.seeds[node, default: .zeros([total] + graph[node].shape)][flat: r * size + place] +=
-          term.coefficient
+        let shape = context.graph[node].shape
+        walk.seeds[node, default: .zeros([total] + shape)][flat: r * shape.count + place] += term.coefficient
         if error > 0, let interval = context.intervals[node] {
           walk.slack[r] += error * max(abs(interval.lower[flat: place]), abs(interval.upper[flat: place]))
         }

@@ -7,14 +7,14 @@ import Tensors
 
 /// Builds a ``VerificationProblem``.
 struct ProblemBuilder {
-  private let query: Query
-  private let models: [Graph]
-  private let semantics: Semantics
+  let query: Query
+  let models: [Graph]
+  let semantics: Semantics
   private var sources: [VerificationProblem.Source]
   /// By query variable that is an input: the number of the flat input.
-  private var inputNumbers: [Int: Int] = [:]
-  private var inputCount = 0
-  private var rows: [VerificationProblem.Row] = []
+  var inputNumbers: [Int: Int] = [:]
+  var inputCount = 0
+  private(set) var rows: [VerificationProblem.Row] = []
   private var rowIndex: [RowKey: Int] = [:]
 
   private struct RowKey: Hashable {
@@ -53,6 +53,9 @@ struct ProblemBuilder {
     sources = []
     semantics = try query.semantics()
   }
+
+  /// Where the value of a query variable is found, once the networks are joined.
+  func source(of variable: Int) -> VerificationProblem.Source { sources[variable] }
 
   // MARK: Types
 
@@ -98,7 +101,8 @@ struct ProblemBuilder {
     }
     for variable in inputNumbers.keys { sources[variable] = .input(inputNumbers[variable] ?? 0) }
     let cases = try query.cases().compactMap { try problemCase($0) }
-    let rowGraph = rowGraph(builder, input: input)
+    let rowGraph = Self.rowGraph(builder, rows, input: input)
+    let twin = try twinForm(type: type)
     for node in Set(
       rows.flatMap(\.terms).compactMap { term -> NodeID? in
         if case .value(let node, _) = term.source { return node }
@@ -117,36 +121,9 @@ struct ProblemBuilder {
       for t in rows[r].terms.indices { rows[r].terms[t].source = moved(rows[r].terms[t].source) }
     }
     return VerificationProblem(
-      query: query, semantics: semantics, graph: graph, rowGraph: rowGraph, inputNode: mapping[input],
+      query: query, semantics: semantics, graph: graph, rowGraph: rowGraph, twin: twin,
+      inputNode: mapping[input],
       rows: rows, cases: cases, sources: sources.map(moved))
-  }
-
-  /// The networks with all rows as the one output, composites whole; nil without rows.
-  private func rowGraph(_ networks: GraphBuilder, input: NodeID) -> Graph? {
-    if rows.isEmpty { return nil }
-    var entries: [NodeID: [[SparseEntry]]] = [:]
-    for (r, row) in rows.enumerated() {
-      for term in row.terms {
-        let (node, place): (NodeID, Int)
-        switch term.source {
-        case .input(let j): (node, place) = (input, j)
-        case .value(let id, let j): (node, place) = (id, j)
-        }
-        entries[node, default: Array(repeating: [], count: rows.count)][r].append(
-          SparseEntry(place, term.coefficient))
-      }
-    }
-    var builder = networks
-    let nodes = entries.keys.sorted()
-    let maps = nodes.map { node -> any LinearMap in
-      SparseMap(builder.nodes[node].shape, to: [rows.count], rows: entries[node] ?? [])
-    }
-    // Rows are not part of the deployed network: float64 keeps its rounding out.
-    let node = builder.append(
-      .affine(Affine(maps, bias: Weight(Tensor([rows.count], rows.map(\.constant))))), inputs: nodes,
-      shape: [rows.count], type: .float64, name: "rows")
-    builder.output(node)
-    return builder.build().sparsified()
   }
 
   /// Numbers the flat inputs; inputs that the query equates on every path share a number.
@@ -240,7 +217,7 @@ struct ProblemBuilder {
   }
 
   /// The model's node for every declared tensor, by name if all are named, else by order.
-  private func matched(
+  func matched(
     _ declaration: NetworkDeclaration, _ tensors: [TensorDeclaration], _ nodes: [(NodeID, String)],
     _ what: String
   ) throws -> [NodeID] {
@@ -263,7 +240,7 @@ struct ProblemBuilder {
   // MARK: Cases
 
   /// The nearest number of the query's arithmetic, nil for real arithmetic.
-  private func rounded(_ x: Rational) -> Rational? {
+  func rounded(_ x: Rational) -> Rational? {
     switch semantics {
     case .real: return nil
     case .float32:

@@ -52,6 +52,8 @@ public struct VerificationProblem: Sendable {
   let graph: Graph
   /// The networks with all rows as their one output, composites whole; nil without rows.
   let rowGraph: Graph?
+  /// The same question in the coordinates (value, difference), where networks of the query run in parallel.
+  let twin: TwinForm?
   let inputNode: NodeID
   var inputCount: Int { graph[inputNode].shape.count }
   let rows: [Row]
