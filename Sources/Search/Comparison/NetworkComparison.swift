@@ -19,6 +19,17 @@ public struct NetworkComparison: Sendable {
     case sameClass
   }
 
+  /// What a difference lies in.
+  public struct Range: Sendable, Hashable {
+    public var lower: Double
+    public var upper: Double
+
+    public init(lower: Double, upper: Double) {
+      self.lower = lower
+      self.upper = upper
+    }
+  }
+
   /// The region, one list of bounds for each input, row-major.
   public let region: [[VariableBounds]]
   private let first: Graph
@@ -162,12 +173,12 @@ public struct NetworkComparison: Sendable {
   /// Bounds of second minus first for every output over the region, the tighter of both ways, element by element.
   ///
   /// - Throws: `UnsupportedOperator`, `GraphError`.
-  public func differenceBounds(method: BoundMethod = .best, threads: Int = 1) throws -> [(
-    lower: Double, upper: Double
-  )] {
+  public func differenceBounds(method: BoundMethod = .best, threads: Int = 1) throws -> [Range] {
     let problem = try problem(.within(.zero))
     let count = outputs.count
-    guard let part = problem.cases.first else { return Array(repeating: (0, 0), count: count) }
+    guard let part = problem.cases.first else {
+      return Array(repeating: Range(lower: 0, upper: 0), count: count)
+    }
     let n = problem.inputCount
     let region = Domains.Region([
       .box(lower: Tensor([1, n], part.lower), upper: Tensor([1, n], part.upper))
@@ -180,7 +191,7 @@ public struct NetworkComparison: Sendable {
       for r in below.indices { below[r] = max(below[r], bounds.lower[flat: r]) }
     }
     // The problem holds a row first - second and a row second - first of every output.
-    var result = Array(repeating: (lower: -Double.infinity, upper: Double.infinity), count: count)
+    var result = Array(repeating: Range(lower: -.infinity, upper: .infinity), count: count)
     for (r, row) in problem.rows.enumerated() {
       guard let (output, sign) = place(of: row, in: problem) else { continue }
       if sign > 0 { result[output].lower = max(result[output].lower, below[r]) }

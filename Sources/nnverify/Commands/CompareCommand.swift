@@ -5,12 +5,13 @@ import Domains
 import FileFormats
 import IR
 import Inputs
+import Limits
 import Reports
 import Rigor
 import Search
 import Specifications
 
-struct CompareCommand: ParsableCommand {
+struct CompareCommand: SupervisedCommand {
   static let configuration = CommandConfiguration(
     commandName: "compare",
     abstract: "How far apart two networks are on a region: pruned, quantised, fine-tuned, exported twice.",
@@ -49,8 +50,7 @@ struct CompareCommand: ParsableCommand {
   @Flag(help: "The claim that both networks name the same class.")
   var sameClass = false
 
-  @Option(help: ArgumentHelp("The time limit.", valueName: "seconds"))
-  var timeout: Double?
+  @OptionGroup var limits: LimitOptions
 
   @Option(help: ArgumentHelp("Threads to use.", valueName: "n"))
   var threads = 1
@@ -66,15 +66,16 @@ struct CompareCommand: ParsableCommand {
     guard regions == 1 else { throw ValidationError("give one of EPSILON, --box and --query") }
     if input != nil && epsilon == nil { throw ValidationError("--input is the centre that EPSILON needs") }
     if within != nil && sameClass { throw ValidationError("--within and --same-class exclude each other") }
-    if let timeout, !(timeout > 0 && timeout.isFinite) {
-      throw ValidationError("--timeout must be a positive number")
-    }
     try Check.positive(threads, "--threads", limit: 1024)
   }
 
-  func run() throws {
+  var printsJSON: Bool { json }
+
+  func run(_ supervisor: Supervisor) throws {
     ck_keep_freed_memory()
-    let control = SearchControl(seconds: timeout, threads: threads, seed: seed)
+    let control = SearchControl(
+      seconds: limits.timeout, threads: threads, memoryLimit: limits.memoryBytes, seed: seed,
+      cancellation: supervisor.cancellation)
     let loaded = try LoadedNetwork(network: first, input: input)
     let other = try LoadedNetwork(network: second, input: input)
     let region = try ComparedRegion(self, loaded)
@@ -83,20 +84,37 @@ struct CompareCommand: ParsableCommand {
     if sameClass && comparison.classCount < 2 {
       throw ValidationError("--same-class: the first output has one element, so there are no classes")
     }
+    let hasClaim = sameClass || within != nil
+    let deliver = { @Sendable (difference: [NetworkComparison.Range], verification: Verification?) throws in
+      let report = ComparisonReport(
+        names: comparison.outputs, difference: difference, verification: verification.map(region.checked),
+        within: within?.text, inputs: loaded.graph.inputNodes, seconds: control.elapsed)
+      if json { try printJSON(report.json) } else { try StandardOutput.write(report.text) }
+    }
+    let unknown = comparison.outputs.map { _ in NetworkComparison.Range(lower: -.infinity, upper: .infinity) }
+    supervisor.ifStopped { stop in
+      try deliver(unknown, hasClaim ? Verification(stopped: .init(stop)) : nil)
+    }
+    // Intervals at once, so that there is an answer at any limit.
+    let rough = try comparison.differenceBounds(method: .ibp, threads: threads)
+    supervisor.ifStopped { stop in
+      try deliver(rough, hasClaim ? Verification(stopped: .init(stop)) : nil)
+    }
     let difference = try comparison.differenceBounds(threads: threads)
-    let verification = try claim(difference).map { claim -> Verification in
+    supervisor.ifStopped { stop in
+      try deliver(difference, hasClaim ? Verification(stopped: .init(stop)) : nil)
+    }
+    let verification = try claim.map { claim -> Verification in
       // Bounds of the whole region may already say it.
       if case .within(let distance) = claim,
         difference.allSatisfy({ within(distance, $0.lower) && within(distance, $0.upper) })
       {
         return Verification(verdict: .unsat, method: "bounds of the difference")
       }
-      return try comparison.decide(claim, control: control)
+      // The search looks at its control, which knows how far it may go on.
+      return try Cancellation.$current.withValue(nil) { try comparison.decide(claim, control: control) }
     }
-    let report = ComparisonReport(
-      names: comparison.outputs, difference: difference, verification: verification.map(region.checked),
-      within: within?.text, inputs: loaded.graph.inputNodes, seconds: control.elapsed)
-    if json { try printJSON(report.json) } else { try StandardOutput.write(report.text) }
+    try supervisor.finish { try deliver(difference, verification) }
   }
 
   private func within(_ distance: Rational, _ value: Double) -> Bool {
@@ -104,7 +122,7 @@ struct CompareCommand: ParsableCommand {
     return exact.magnitude <= distance
   }
 
-  private func claim(_ difference: [(lower: Double, upper: Double)]) -> NetworkComparison.Claim? {
+  private var claim: NetworkComparison.Claim? {
     if sameClass { return .sameClass }
     // Radius has checked the text.
     return within.flatMap { Rational($0.text) }.map { .within($0) }
@@ -112,7 +130,7 @@ struct CompareCommand: ParsableCommand {
 }
 
 /// The region that two networks are compared on.
-struct ComparedRegion {
+struct ComparedRegion: Sendable {
   /// Never smaller than what was written: decimals that are no doubles are rounded outward.
   var bounds: [[VariableBounds]]
   /// Never larger: a witness has to lie in it.
@@ -181,7 +199,7 @@ struct ComparedRegion {
 /// What `compare` prints.
 struct ComparisonReport {
   var names: [String]
-  var difference: [(lower: Double, upper: Double)]
+  var difference: [NetworkComparison.Range]
   /// nil without a claim.
   var verification: Verification?
   var within: String?
