@@ -48,7 +48,9 @@ let package = Package(
     .target(name: "FileFormats", dependencies: ["CZlib", "CHDF5"]),
     .target(
       name: "Importers",
-      dependencies: ["IR", "Operators", "Domains", "Tensors", "OnnxFormat", "FileFormats", "Language"]),
+      dependencies: [
+        "IR", "Limits", "Operators", "Domains", "Tensors", "OnnxFormat", "FileFormats", "Language",
+      ]),
     .target(name: "Specifications", dependencies: ["Rigor", "FileFormats"]),
 
     // Meanings of the kinds, and analyses.

@@ -84,7 +84,7 @@ struct BoundEngine: Domain, Sendable {
     // Every node is wanted, not only the ancestors of outputs; dead ones were pruned at import.
     let cancellation = Cancellation.current
     for node in graph.nodes where intervals[node.id] == nil {
-      try cancellation?.check()
+      try cancellation?.check(storing: node.shape.count)
       let arguments = try node.inputs.map { try interval($0) }
       var value = try evaluate(node, arguments)
       if let enclosure = enclosures[node.id], options.arithmetic == .real {

@@ -10,7 +10,7 @@ import Synchronization
 /// An answer is printed once, whoever comes first: the command through ``finish(_:)`` or this.
 public final class Supervisor: Sendable {
   /// What the command's computations look at.
-  public let cancellation = Cancellation()
+  public let cancellation: Cancellation
 
   private struct State {
     var ifStopped: @Sendable (StopReason) throws -> Void
@@ -39,6 +39,7 @@ public final class Supervisor: Sendable {
   ) {
     deadline = Mutex(timeout.map { ContinuousClock.now + .seconds($0) })
     self.memoryLimit = memoryLimit
+    cancellation = Cancellation(memoryLimit: memoryLimit)
     self.parent = parent
     state = Mutex(State(ifStopped: ifStopped))
   }

@@ -34,6 +34,8 @@ public struct Stopped: Error, Sendable, Equatable, CustomStringConvertible {
 public final class Cancellation: Sendable {
   private let deadline: ContinuousClock.Instant?
   private let parent: Cancellation?
+  /// The most bytes that the process may use.
+  private let memoryLimit: Int
   /// The raw value of the first reason, 0 for none.
   private let first = Atomic<UInt8>(0)
 
@@ -42,10 +44,14 @@ public final class Cancellation: Sendable {
 
   /// - Parameters:
   ///   - deadline: when to stop on its own; nil if only ``stop(_:)`` ends it.
+  ///   - memoryLimit: the most bytes that the process may use; nil for the parent's, else for any number.
   ///   - parent: whose reasons hold here too.
-  public init(deadline: ContinuousClock.Instant? = nil, parent: Cancellation? = nil) {
+  public init(
+    deadline: ContinuousClock.Instant? = nil, memoryLimit: Int? = nil, parent: Cancellation? = nil
+  ) {
     self.deadline = deadline
     self.parent = parent
+    self.memoryLimit = memoryLimit ?? parent?.memoryLimit ?? .max
   }
 
   /// Asks to stop; the first reason counts.
@@ -63,6 +69,14 @@ public final class Cancellation: Sendable {
   /// - Throws: `Stopped` when there is a reason to stop.
   public func check() throws(Stopped) {
     if let reason { throw Stopped(reason) }
+  }
+
+  /// - Parameter doubles: how many numbers are to be stored at once next.
+  /// - Throws: `Stopped` when there is a reason to stop, or when that alone is more than the memory limit: the system might
+  ///   refuse it, which nobody survives.
+  public func check(storing doubles: Int) throws(Stopped) {
+    try check()
+    if doubles > memoryLimit / 8 { throw Stopped(.memoryLimit) }
   }
 
   /// Looks at ``current``.

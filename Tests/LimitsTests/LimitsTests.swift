@@ -16,6 +16,15 @@ import Testing
     #expect(Cancellation(deadline: ContinuousClock.now - .seconds(1)).reason == .timeLimit)
   }
 
+  @Test func storesBeyondTheLimitAreRefused() throws {
+    let parent = Cancellation(memoryLimit: 800)
+    for cancellation in [parent, Cancellation(parent: parent)] {
+      try cancellation.check(storing: 100)
+      #expect(throws: Stopped(.memoryLimit)) { try cancellation.check(storing: 101) }
+    }
+    try Cancellation().check(storing: 1 << 59)
+  }
+
   /// Every reason is handed to all threads of a loop, on few and on many.
   @Test(arguments: [1, 2, 37]) func threadsLookAtTheCallersCancellation(threads: Int) {
     let cancellation = Cancellation()

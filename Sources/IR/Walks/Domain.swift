@@ -55,7 +55,7 @@ extension Graph {
     let needed = ancestors(of: outputs.map(\.node))
     let cancellation = Cancellation.current
     for node in nodes where needed[node.id] && values[node.id] == nil {
-      try cancellation?.check()
+      try cancellation?.check(storing: node.shape.count)
       var arguments: [D.Value] = []
       arguments.reserveCapacity(node.inputs.count)
       for id in node.inputs {

@@ -2,6 +2,7 @@ import Domains
 import FileFormats
 import Foundation
 import IR
+import Limits
 import OnnxFormat
 import Tensors
 
@@ -71,16 +72,19 @@ public struct NodeConformance: Sendable {
 
   /// Runs the cases of a folder whose names pass the filter.
   ///
-  /// - Throws: `FileError` when the folder has no readable index. What a case throws is its outcome.
+  /// - Throws: `FileError` when the folder has no readable index; `Stopped` when
+  ///   `Cancellation.current` says so. What a case throws is its outcome.
   public static func run(folder: String, where isWanted: (String) -> Bool = { _ in true }) throws -> Report {
     let path = folder + "/index.json"
     let bytes = try Gzip.contents(ofFile: path)
     guard let index = try? JSONDecoder().decode(Index.self, from: Data(bytes)) else {
       throw FileError(file: path, reason: "is no index of conformance cases")
     }
-    let cases = index.cases.filter { isWanted($0.name) }.map { entry -> Case in
+    let cases = try index.cases.filter { isWanted($0.name) }.map { entry -> Case in
       var kinds: [String: Set<String>] = [:]
       let outcome = outcome(folder + "/" + entry.name, entry, &kinds)
+      // A case that was stopped failed for no fault of its own.
+      try Cancellation.check()
       return Case(name: entry.name, operatorName: entry.operator, outcome: outcome, kinds: kinds)
     }
     return Report(cases: cases)
