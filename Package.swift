@@ -132,7 +132,8 @@ let package = Package(
     .testTarget(name: "DomainsTests", dependencies: ["Domains", "Importers", "TestSupport"]),
     .target(name: "TestSupport", dependencies: ["FileFormats"], path: "Tests/TestSupport"),
     .testTarget(
-      name: "LanguageTests", dependencies: ["Language", "FileFormats", "TestSupport"]),
+      name: "LanguageTests", dependencies: ["Language", "FileFormats", "TestSupport"],
+      resources: [.copy("Fixtures")]),
     .testTarget(
       name: "CircuitsTests",
       dependencies: [

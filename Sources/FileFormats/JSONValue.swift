@@ -152,8 +152,22 @@ public struct JSONObject: Sendable, Equatable {
 
   public private(set) var entries: [Entry]
   /// Positions by key; built for objects that are too large to scan.
-  private var index: [String: Int] = [:]
+  private var index: [Key: Int] = [:]
   private static let scanLimit = 8
+
+  /// A key as its bytes: Swift's `String` equates canonically equivalent texts, JSON (RFC 8259, section 8.3) does not.
+  private struct Key: Hashable {
+    let text: String
+
+    init(_ text: String) { self.text = text }
+
+    static func == (a: Key, b: Key) -> Bool { a.text.utf8.elementsEqual(b.text.utf8) }
+
+    func hash(into hasher: inout Hasher) {
+      var text = text
+      text.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+    }
+  }
 
   public init(_ entries: [Entry] = []) {
     self.entries = []
@@ -165,8 +179,10 @@ public struct JSONObject: Sendable, Equatable {
   public var count: Int { entries.count }
 
   func position(of key: String) -> Int? {
-    if entries.count <= Self.scanLimit { return entries.firstIndex { $0.key == key } }
-    return index[key]
+    if entries.count <= Self.scanLimit {
+      return entries.firstIndex { $0.key.utf8.elementsEqual(key.utf8) }
+    }
+    return index[Key(key)]
   }
 
   /// Appends a member; false when the key is already there.
@@ -175,9 +191,9 @@ public struct JSONObject: Sendable, Equatable {
     entries.append(Entry(key: key, value: value))
     if entries.count > Self.scanLimit {
       if index.isEmpty {
-        for (i, entry) in entries.enumerated() { index[entry.key] = i }
+        for (i, entry) in entries.enumerated() { index[Key(entry.key)] = i }
       } else {
-        index[key] = entries.count - 1
+        index[Key(key)] = entries.count - 1
       }
     }
     return true
@@ -192,7 +208,7 @@ public struct JSONObject: Sendable, Equatable {
         entries.remove(at: i)
         index = [:]
         if entries.count > Self.scanLimit {
-          for (i, entry) in entries.enumerated() { index[entry.key] = i }
+          for (i, entry) in entries.enumerated() { index[Key(entry.key)] = i }
         }
       }
     }

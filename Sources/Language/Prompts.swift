@@ -26,6 +26,8 @@ public struct PromptGroup: Sendable {
   public let prompts: [Prompt]
   /// Words of the first prompt, for pictures.
   public let tokens: [String]
+  /// What a person should know about the texts, such as words that the vocabulary lacks; each names the line.
+  public let remarks: [String]
 
   /// Positions of every prompt.
   public var length: Int { prompts[0].ids.count }
@@ -52,10 +54,13 @@ public struct PromptGroup: Sendable {
   ) throws {
     file = path
     var prompts: [Prompt] = []
+    var remarks: [String] = []
     for (line, value) in try JSONValue.parseLines(contentsOf: path) {
       if let limit, prompts.count >= limit { break }
+      var own: [String] = []
       let prompt = try Self.prompt(
-        JSONField(root: value, file: path, line: line), line, model: model, corruptedField: corruptedField)
+        JSONField(root: value, file: path, line: line), line, model: model, corruptedField: corruptedField,
+        remarks: &own)
       if let length, prompt.ids.count != length { continue }
       let place = "line \(line)"
       if let first = prompts.first {
@@ -76,12 +81,14 @@ public struct PromptGroup: Sendable {
           reason: "the corrupted prompt has \(corrupted.count) tokens, the clean one \(prompt.ids.count)")
       }
       prompts.append(prompt)
+      remarks += own.map { "\(path): \(place): \($0)" }
     }
     guard let first = prompts.first else {
       throw FileError(
         file: path, reason: length.map { "there is no prompt of \($0) tokens" } ?? "there is no prompt")
     }
     self.prompts = prompts
+    self.remarks = remarks
     let encoding = try model.describe(first.ids)
     tokens = encoding.tokens.map { model.tokenizer?.display($0) ?? $0 }
   }
@@ -97,10 +104,11 @@ public struct PromptGroup: Sendable {
         values: encoding.values)
     ]
     tokens = encoding.tokens.map { model.tokenizer?.display($0) ?? $0 }
+    remarks = []
   }
 
   private static func prompt(
-    _ field: JSONField, _ line: Int, model: ModelFolder, corruptedField: String?
+    _ field: JSONField, _ line: Int, model: ModelFolder, corruptedField: String?, remarks: inout [String]
   ) throws -> Prompt {
     let place = FileError(file: field.file, place: "line \(line)", reason: "")
     func numbers(_ field: JSONField) throws -> [Int] {
@@ -112,9 +120,10 @@ public struct PromptGroup: Sendable {
       guard let tokenizer = model.tokenizer else {
         throw field.error("the model has no tokenizer; give token numbers in \"clean_ids\"")
       }
-      let ids = try located(place) { try tokenizer.encode(try field.string()).ids }
-      try model.check(ids, place)
-      return ids
+      let encoding = try located(place) { try tokenizer.encode(try field.string()) }
+      try model.check(encoding.ids, place)
+      remarks += encoding.remarks
+      return encoding.ids
     }
     var values: [Double]?
     var corruptedValues: [Double]?

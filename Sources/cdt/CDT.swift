@@ -15,7 +15,7 @@ struct CDT: ParsableCommand {
     version: "cdt 0.1.0",
     subcommands: [
       Circuits.self, Attribute.self, Decompose.self, Run.self, BaselineCommand.self, Inspect.self,
-      FaithfulnessCommand.self, Compare.self, GraphCommand.self,
+      Tokenize.self, FaithfulnessCommand.self, Compare.self, GraphCommand.self,
     ])
 }
 

@@ -43,7 +43,7 @@ struct Attribute: SupervisedCommand {
     guard level >= 0, level < model.configuration.layers else {
       throw ValidationError("--level takes 0 to \(model.configuration.layers - 1)")
     }
-    let encoding = try input.encoding(model.folder)
+    let encoding = try input.encoding(model.folder, quiet: common.quiet)
     let settings = rules.settings(cleaning: .all, common)
     let chosen: TextAttribution.Target =
       target.map { $0 == "direction" && model.outputKind == .hidden ? .direction : .named($0) } ?? .predicted

@@ -31,7 +31,7 @@ struct Run: SupervisedCommand {
     let file = try OutputFile(dump)
     let model = try TransformerModel(path: model)
     try file?.checkIsNoInput()
-    let encoding = try input.encoding(model.folder)
+    let encoding = try input.encoding(model.folder, quiet: common.quiet)
     let transformer = try model.lower(positions: encoding.ids.count)
     let run = try PlainRun(
       transformer, embeddings: try model.embed([encoding.ids], values: [encoding.values]), patterns: false)

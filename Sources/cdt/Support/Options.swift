@@ -116,12 +116,14 @@ struct PromptOptions: ParsableArguments {
     if scorePrompts < 1 { throw ValidationError("--score-prompts takes a number above 0") }
   }
 
-  func group(_ model: TransformerModel) throws -> PromptGroup {
+  func group(_ model: TransformerModel, quiet: Bool) throws -> PromptGroup {
     if let prompts {
-      return try PromptGroup(
+      let group = try PromptGroup(
         path: prompts, model: model.folder, corruptedField: field, length: length, limit: limit)
+      Support.warn(group.remarks, quiet: quiet)
+      return group
     }
-    let encoding = try Support.encoding(text, ids, input, model.folder)
+    let encoding = try Support.encoding(text, ids, input, model.folder, quiet: quiet)
     return PromptGroup(encoding, name: input ?? (text == nil ? "--ids" : "--text"), model: model.folder)
   }
 
@@ -137,7 +139,7 @@ struct PromptOptions: ParsableArguments {
   }
 
   func task(_ model: TransformerModel, _ rules: RuleOptions, _ common: CommonOptions) throws -> CircuitTask {
-    let group = try group(model)
+    let group = try group(model, quiet: common.quiet)
     return try CircuitTask(
       model: model, group: group, metric: metric, baseline: choice(model, group),
       settings: rules.settings(cleaning: .mlp, common),
@@ -162,22 +164,33 @@ struct TextOptions: ParsableArguments {
     }
   }
 
-  func encoding(_ folder: ModelFolder) throws -> Encoding {
-    try Support.encoding(text, ids, input, folder)
+  func encoding(_ folder: ModelFolder, quiet: Bool) throws -> Encoding {
+    try Support.encoding(text, ids, input, folder, quiet: quiet)
   }
 }
 
 enum Support {
   /// What a model reads: a text, token numbers, or a file with a tensor.
-  static func encoding(_ text: String?, _ ids: String?, _ input: String?, _ folder: ModelFolder) throws
-    -> Encoding
-  {
+  /// Remarks about a text go to the standard error.
+  static func encoding(
+    _ text: String?, _ ids: String?, _ input: String?, _ folder: ModelFolder, quiet: Bool
+  ) throws -> Encoding {
     if let input {
       return try folder.encode(
         values: PromptGroup.tensor(contentsOf: input), FileError(file: input, reason: ""))
     }
-    if let text { return try folder.encode(text) }
+    if let text {
+      let encoding = try folder.encode(text)
+      warn(encoding.remarks, quiet: quiet)
+      return encoding
+    }
     return try parseIds(ids ?? "", folder)
+  }
+
+  /// What a person should know about a text, on the standard error.
+  static func warn(_ remarks: [String], quiet: Bool) {
+    if quiet { return }
+    for remark in remarks { StandardError.write("warning: \(remark)\n") }
   }
 }
 
