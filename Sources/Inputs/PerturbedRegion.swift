@@ -39,12 +39,18 @@ public struct PerturbedRegion: Sendable {
       let isInput = graph.inputNodes.contains { $0.name == name }
       throw GraphError(
         node: name,
-        reason: (isInput ? "holds integers and cannot be perturbed" : "is no input of the network")
+        reason: (isInput
+          ? "holds integers, which no radius perturbs (--box FILE gives their ranges)"
+          : "is no input of the network")
           + "; inputs that can be: \(floating.isEmpty ? "none" : floating.joined(separator: ", "))")
     }
     let names = Set(perturbed ?? floating)
     guard !names.isEmpty else {
-      throw GraphError(node: "inputs", reason: "the network has no floating-point input to perturb")
+      throw GraphError(
+        node: "inputs",
+        reason:
+          "the network has no floating-point input to perturb; give the ranges of its integers with --box FILE"
+      )
     }
     center = inputs.nearest(for: graph)
     var sets: [InputSet] = []

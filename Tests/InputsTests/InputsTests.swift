@@ -29,6 +29,19 @@ import Testing
 }
 
 @Suite struct PerturbedRegionTests {
+  /// Networks that read token numbers only: the way out is named.
+  @Test func networksOfIntegersNameTheBox() throws {
+    let graph = graph(2, type: .int64)
+    let inputs = try inputs("[1,2]", graph)
+    let radius = try #require(DecimalNumber("0.01"))
+    for perturbed in [nil, ["x"]] {
+      let error = #expect(throws: GraphError.self) {
+        try PerturbedRegion(around: inputs, radius: radius, norm: .linf, perturbed: perturbed, in: graph)
+      }
+      #expect(error?.description.contains("--box") == true)
+    }
+  }
+
   /// A network that returns its input.
   func graph(_ count: Int, type: ElementType = .float32) -> Graph {
     var builder = GraphBuilder()

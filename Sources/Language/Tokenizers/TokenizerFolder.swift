@@ -92,7 +92,7 @@ extension Tokenizer {
     var vocabulary = try Vocabulary(json: root)
     let model = try bytePair(vocabulary, readMerges(merges), BytePairEncoding.Settings(), file: merges)
     let normalizer = Normalizer(steps: [])
-    var defaults: [String: String]
+    let defaults: [String: String]
     if isRoberta {
       defaults = [
         "bos_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "cls_token": "<s>",
@@ -101,8 +101,6 @@ extension Tokenizer {
     } else {
       defaults = ["bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"]
     }
-    // A vocabulary without configuration need not have the tokens that no file names.
-    if settings.isEmpty { defaults = defaults.filter { vocabulary.id(of: $0.value) != nil } }
     let added = try settings.addedTokens(defaults, &vocabulary)
     var post = PostProcessor()
     if isRoberta {

@@ -71,8 +71,6 @@ struct TokenizerSettings {
     self.added = isListed ? nil : added
   }
 
-  var isEmpty: Bool { configuration == nil && specialMap == nil && added == nil }
-
   func flag(_ key: String) throws -> Bool? { try configuration?.optional(key)?.bool() }
 
   /// The names of special tokens, in the order in which new ones are numbered.
