@@ -1,10 +1,11 @@
 import ArgumentParser
+import CommandSupport
 import FileFormats
 import Foundation
 import Language
 
 /// `cdt tokenize`: what a model reads of a text.
-struct Tokenize: ParsableCommand {
+struct Tokenize: SupervisedCommand {
   static let configuration = CommandConfiguration(
     abstract: "Tokens, numbers and offsets of texts, as the model's tokenizer gives them.",
     discussion: """
@@ -24,11 +25,15 @@ struct Tokenize: ParsableCommand {
   @Flag(help: "Print one JSON object a text.") var json = false
   @Flag(help: "No remarks.") var quiet = false
 
+  @OptionGroup var limits: LimitOptions
+
+  var printsJSON: Bool { json }
+
   func validate() throws {
     if texts.isEmpty == (file == nil) { throw ValidationError("give texts or --file") }
   }
 
-  mutating func run() throws {
+  mutating func run(_ supervisor: Supervisor) throws {
     let tokenizer = try Tokenizer.load(path: model)
     var failure: FileError?
     for (number, text) in try input().enumerated() {
