@@ -58,7 +58,9 @@ struct RelaxedGraph: Sendable {
       let bounds = try IntervalDomain(options.arithmetic).discrete(f, x, at: node)
       return .copies(f, inputs: x, bounds: bounds)
     case .composite(let c):
-      guard let c = c as? any RelaxedComposite, let lines = GroupLines(c, inputs: x) else {
+      guard let c = c as? any RelaxedComposite,
+        let lines = GroupLines(c, inputs: x, rounding: options.arithmetic.rounding(of: node.elementType))
+      else {
         throw GraphError(node: node.name, reason: "\(c.name) must be expanded before linear bounds")
       }
       return .matrices(lines)

@@ -17,14 +17,17 @@ public struct LoadedNetwork: Sendable {
   /// Reads a network and a box of its inputs. Shapes may depend on inputs that the box fixes.
   ///
   /// - Throws: `FileError`, `UnsupportedOperator`, `GraphError`.
-  public init(network path: String, box: BoxDocument, batch: Int? = nil) throws {
+  public init(
+    network path: String, box: BoxDocument, batch: Int? = nil, arithmetic: Arithmetic = .real
+  ) throws {
     let values: NamedOrSingle<DecimalTensor> =
       switch box.boxes {
       case .single(let box): .single(box.lower)
       case .named(let boxes): .named(boxes.map { (name: $0.name, value: $0.value.lower) })
       }
     let corner = InputDocument(file: box.file, values: values)
-    network = try ImportedNetwork.load(path, batch: batch, document: corner)
+    network = try ImportedNetwork.load(
+      path, batch: batch, document: corner, arithmetic: arithmetic)
     inputs = try NetworkInputs(corner, for: network.graph)
   }
 
@@ -45,8 +48,11 @@ public struct LoadedNetwork: Sendable {
   ///
   /// - Parameters:
   ///   - batch: extent of a dynamic leading dimension; 1 if nil.
+  ///   - arithmetic: what the network is read for (see `ImportOptions`).
   /// - Throws: `FileError`, `UnsupportedOperator`, `GraphError`.
-  public init(network path: String, input: String? = nil, batch: Int? = nil) throws {
+  public init(
+    network path: String, input: String? = nil, batch: Int? = nil, arithmetic: Arithmetic = .real
+  ) throws {
     var document: InputDocument?
     var source: NetworkInputs.Source?
     if let input {
@@ -55,7 +61,8 @@ public struct LoadedNetwork: Sendable {
       document = try InputDocument(contentsOf: sample)
       source = .sample(sample)
     }
-    network = try ImportedNetwork.load(path, batch: batch, document: document)
+    network = try ImportedNetwork.load(
+      path, batch: batch, document: document, arithmetic: arithmetic)
     if let document {
       inputs = try NetworkInputs(document, for: network.graph, source: source)
     } else {
@@ -66,10 +73,10 @@ public struct LoadedNetwork: Sendable {
 
 extension ImportedNetwork {
   /// Reads a network, with extents that the file leaves open taken from the values of `document`.
-  public static func load(_ path: String, batch: Int? = nil, document: InputDocument?) throws
-    -> ImportedNetwork
-  {
-    let options = ImportOptions(batch: batch)
+  public static func load(
+    _ path: String, batch: Int? = nil, document: InputDocument?, arithmetic: Arithmetic = .real
+  ) throws -> ImportedNetwork {
+    let options = ImportOptions(batch: batch, arithmetic: arithmetic)
     guard let document else { return try Importer.load(path, options) }
     switch document.values {
     case .named(let entries):

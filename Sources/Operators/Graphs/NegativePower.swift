@@ -75,5 +75,5 @@ public struct NegativePower: ElementwiseFunction {
     return root * root
   }
 
-  public var deployedUlps: Double { exponent == .one ? 0.5 : 2 }
+  public var kernelError: KernelError { DeployedKernel.pow.error }
 }

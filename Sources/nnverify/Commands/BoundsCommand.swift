@@ -120,9 +120,9 @@ struct BoundsCommand: SupervisedCommand {
     let box = try box.map { try BoxDocument(contentsOf: $0) }
     let loaded =
       if let box {
-        try LoadedNetwork(network: model, box: box, batch: batch)
+        try LoadedNetwork(network: model, box: box, batch: batch, arithmetic: arithmetic)
       } else {
-        try LoadedNetwork(network: model, input: input, batch: batch)
+        try LoadedNetwork(network: model, input: input, batch: batch, arithmetic: arithmetic)
       }
     let graph = loaded.graph
     let region = try perturbedRegion(loaded, box)

@@ -94,6 +94,8 @@ struct VerifyCommand: SupervisedCommand {
   /// The models by the names of the query's networks.
   private func models(of query: Query) throws -> [String: Graph] {
     var models: [String: Graph] = [:]
+    // Deployed networks are read as they are stored, operation by operation.
+    let options = ImportOptions(arithmetic: try query.semantics() == .real ? .real : .float32)
     let own = query.networks.filter { if case .equalTo = $0.equivalence { false } else { true } }
     for argument in network {
       var name = ""
@@ -109,7 +111,7 @@ struct VerifyCommand: SupervisedCommand {
         throw FileError(
           file: query.file, reason: "two models are given for \(name.isEmpty ? "the network" : name)")
       }
-      models[name] = try Importer.load(path).graph
+      models[name] = try Importer.load(path, options).graph
     }
     return models
   }
