@@ -53,8 +53,7 @@ struct BoundEngine: Domain, Sendable {
     self.options = options
     self.tightening = tightening
     arithmetic = IntervalDomain(options.arithmetic, accountsForRounding: options.accountsForRounding)
-    let perturbed = zip(graph.inputs, region.inputs).filter { $0.1.isPerturbed }.map(\.0)
-    varies = graph.dependents(of: Set(perturbed))
+    varies = graph.varying(over: region, options.arithmetic)
     let count = graph.nodes.count
     intervals = Array(repeating: nil, count: count)
     relaxations = Array(repeating: nil, count: count)

@@ -165,7 +165,7 @@ struct BoundProblem {
     result.method = .best
     var cheaper: [(BoundEngine.Tightening, BoundMethod)] = []
     let columns = zip(graph.inputs, region.inputs).reduce(0) { sum, pair in
-      sum + (pair.1.isPerturbed ? graph[pair.0].shape.count : 0)
+      sum + (crown.varies[pair.0] ? graph[pair.0].shape.count : 0)
     }
     // A forward pass carries one column per input element; a CROWN pass one row per tightened element.
     if isSmall || columns <= 2 * passRows { cheaper += [(.forward, .forward), (.forward, .forwardCrown)] }

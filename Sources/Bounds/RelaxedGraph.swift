@@ -26,8 +26,7 @@ struct RelaxedGraph: Sendable {
     self.graph = graph
     self.region = region
     self.options = options
-    let perturbed = zip(graph.inputs, region.inputs).filter { $0.1.isPerturbed }.map(\.0)
-    varies = graph.dependents(of: Set(perturbed))
+    varies = graph.varying(over: region, options.arithmetic)
     self.intervals = intervals
     relaxations = Array(repeating: nil, count: graph.nodes.count)
     for node in graph.nodes where varies[node.id] {
@@ -72,5 +71,17 @@ struct RelaxedGraph: Sendable {
     CrownRule(
       relaxations: relaxations, intervals: intervals, region: region, graph: graph, varies: varies, ends: [],
       rows: rows, accountsForRounding: options.accountsForRounding, keepsCoefficients: keepsCoefficients)
+  }
+}
+
+extension Graph {
+  /// By node: whether linear bounds treat it as a function of the inputs.
+  ///
+  /// That is what depends on a perturbed input. At a point, rounding alone makes the values of a deployed run uncertain;
+  /// linear bounds follow it through the network better than intervals, so that all inputs count.
+  func varying(over region: Region, _ arithmetic: Arithmetic) -> [Bool] {
+    let perturbed = zip(inputs, region.inputs).filter { $0.1.isPerturbed }.map(\.0)
+    guard perturbed.isEmpty, arithmetic != .real else { return dependents(of: Set(perturbed)) }
+    return dependents(of: Set(inputs.filter { self[$0].elementType.isFloatingPoint }))
   }
 }

@@ -16,7 +16,7 @@ public struct NegativePower: ElementwiseFunction {
     exponent == .one ? -1 / (x * x) : -0.5 / (x * x.squareRoot())
   }
 
-  public var domain: ClosedRange<Double> { Double.leastNonzeroMagnitude...Double.infinity }
+  public var domain: ClosedRange<Double> { 0...Double.infinity }
 
   /// Division and square root are correctly rounded: two steps outward cover both.
   public func range(_ lower: Double, _ upper: Double) -> (lower: Double, upper: Double) {
