@@ -103,7 +103,8 @@ let package = Package(
     // Tests.
     .testTarget(name: "LimitsTests", dependencies: ["Limits"]),
     .testTarget(
-      name: "FileFormatsTests", dependencies: ["FileFormats", "TestSupport"], exclude: ["write_hdf5_cases.py"],
+      name: "FileFormatsTests", dependencies: ["FileFormats", "TestSupport"],
+      exclude: ["write_hdf5_cases.py"],
       resources: [.copy("Fixtures")]),
     .testTarget(name: "RigorTests", dependencies: ["Rigor"]),
     .testTarget(name: "LinearProgramsTests", dependencies: ["LinearPrograms", "TestSupport"]),
@@ -121,7 +122,9 @@ let package = Package(
     .testTarget(
       name: "SpecificationsTests", dependencies: ["Specifications", "TestSupport"],
       exclude: ["official_parser.py"]),
-    .testTarget(name: "ResultsTests", dependencies: ["Results", "TestSupport", .product(name: "GRDB", package: "GRDB.swift")]),
+    .testTarget(
+      name: "ResultsTests",
+      dependencies: ["Results", "TestSupport", .product(name: "GRDB", package: "GRDB.swift")]),
     .testTarget(
       name: "SearchTests",
       dependencies: [

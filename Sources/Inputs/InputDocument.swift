@@ -35,7 +35,8 @@ public struct InputDocument: Sendable {
       values = .single(DecimalTensor(shape: Shape(array.shape), exactly: array.values))
       return
     }
-    values = try NamedOrSingle(JSONField(root: .parse(bytes, file: path, stored: stored), file: path)) { field in
+    values = try NamedOrSingle(JSONField(root: .parse(bytes, file: path, stored: stored), file: path)) {
+      field in
       if case .object = field.value { return try DecimalTensor(field, key: "values") }
       return try DecimalTensor(field)
     }

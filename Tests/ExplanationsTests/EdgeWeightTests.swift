@@ -2,6 +2,7 @@ import Domains
 import Explanations
 import FileFormats
 import Foundation
+import IR
 import Importers
 import TestSupport
 import Testing
@@ -9,11 +10,11 @@ import Testing
 /// Networks of one layer, a sum over nodes and nothing else, on random graphs with edge weights. The right values are
 /// computed here from the formulas of the layers, node by node.
 @Suite struct EdgeWeightTests {
-  private struct Case {
+  private struct Case: Sendable {
     var name: String
     var layer: String
     /// A row of two features per node to the layer's row.
-    var formula: (AttributedGraph, (Int) -> [Double]) -> [[Double]]
+    var formula: @Sendable (AttributedGraph, (Int) -> [Double]) -> [[Double]]
   }
 
   private static let w = [[0.5, -1.0], [2.0, 0.25]]
@@ -69,9 +70,11 @@ import Testing
     },
     Case(name: "gat", layer: #"{"op":"gat_conv","weight":"w","att_src":"s","att_dst":"t"}"#) { graph, x in
       (0..<graph.nodeCount).map { i in
-        let z = { transformed(x($0)) }
+        func z(_ node: Int) -> [Double] { transformed(x(node)) }
         func score(_ from: Int) -> Double {
-          let raw = zip(source, z(from)).reduce(0) { $0 + $1.0 * $1.1 } + zip(target, z(i)).reduce(0) { $0 + $1.0 * $1.1 }
+          let raw =
+            zip(source, z(from)).reduce(0) { $0 + $1.0 * $1.1 }
+            + zip(target, z(i)).reduce(0) { $0 + $1.0 * $1.1 }
           return exp(raw > 0 ? raw : 0.2 * raw)
         }
         // Weights scale what is said, not the attention that is paid to it.
@@ -91,7 +94,8 @@ import Testing
     for (name, shape, values) in tensors {
       let start = data.count
       for value in values { withUnsafeBytes(of: Float(value).bitPattern.littleEndian) { data += $0 } }
-      entries.append(#""\#(name)":{"dtype":"F32","shape":\#(shape),"data_offsets":[\#(start),\#(data.count)]}"#)
+      entries.append(
+        #""\#(name)":{"dtype":"F32","shape":\#(shape),"data_offsets":[\#(start),\#(data.count)]}"#)
     }
     let header = Array(("{" + entries.joined(separator: ",") + "}").utf8)
     let length = withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) }
@@ -161,7 +165,9 @@ import Testing
         for node in 0..<graph.nodeCount {
           let network = try MaskedNetwork(model, graph: graph, node: node, semantics: .remove, classCount: 2)
           let logits = try network.logits(edgeFactors: network.edgeIndex.map { factors[$0] }, rows: 1)
-          for c in 0..<2 { #expect(abs(logits[c] - rows[node][c]) < 1e-9, "\(item.name), graph \(seed), node \(node)") }
+          for c in 0..<2 {
+            #expect(abs(logits[c] - rows[node][c]) < 1e-9, "\(item.name), graph \(seed), node \(node)")
+          }
         }
       }
     }

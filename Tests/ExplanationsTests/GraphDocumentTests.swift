@@ -73,8 +73,12 @@ struct GraphDocumentTests {
   func lineEnds(_ end: String) throws {
     let folder = try TemporaryFolder()
     let nodes = try folder.write("f.csv", ["f1,f2,label", "1,2,0", "3,4,1", "5,6,0"].joined(separator: end))
-    for list in [["source,target,weight", "0,1,0.5", "1,2,2"], ["\u{FEFF}0,1,0.5", "1,2,2", ""], ["# c", " 0 , 1 , 0.5 ", "1,2,2"]] {
-      let data = try GraphTables.read(edges: folder.write("e.csv", list.joined(separator: end)), features: nodes)
+    for list in [
+      ["source,target,weight", "0,1,0.5", "1,2,2"], ["\u{FEFF}0,1,0.5", "1,2,2", ""],
+      ["# c", " 0 , 1 , 0.5 ", "1,2,2"],
+    ] {
+      let data = try GraphTables.read(
+        edges: folder.write("e.csv", list.joined(separator: end)), features: nodes)
       #expect(data.graphs[0].edges == [GraphEdge(0, 1), GraphEdge(1, 2)], "\(list)")
       #expect(data.graphs[0].edgeWeights == [0.5, 2])
       #expect(data.graphs[0].features == [1, 2, 3, 4, 5, 6])
@@ -84,7 +88,8 @@ struct GraphDocumentTests {
   @Test("Damaged documents end in one error, or are read")
   func damaged() throws {
     let text = document(
-      edges: "[[0,1],[1,2]]", rest: ", \"explanation\": \"01\", \"edge_weights\": [1, 0.5], \"self_loops\": [[0, 1]]")
+      edges: "[[0,1],[1,2]]",
+      rest: ", \"explanation\": \"01\", \"edge_weights\": [1, 0.5], \"self_loops\": [[0, 1]]")
     for mutation in Mutations(of: Array(text.utf8), count: 2000, seed: 5) {
       do {
         _ = try GraphDocument.read(JSONField(root: try JSONValue.parse(mutation, file: "m"), file: "m"))

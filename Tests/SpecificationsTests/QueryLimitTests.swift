@@ -12,13 +12,17 @@ import Testing
   @Test("Tensors beyond any network are refused where they are declared")
   func hugeTensors() {
     for shape in ["[1099511627776]", "[67108864,2]", "[9223372036854775807,9223372036854775807]"] {
-      let error = #expect(throws: FileError.self) { try Query(text: header(shape) + "(assert (>= X[0] 0.0))") }
+      let error = #expect(throws: FileError.self) {
+        try Query(text: header(shape) + "(assert (>= X[0] 0.0))")
+      }
       #expect(error?.place?.hasPrefix("line 1") == true)
     }
     let two = "(declare-input A real [67108864]) (declare-input B real [1])"
     #expect(throws: FileError.self) {
       try Query(
-        text: "(vnnlib-version <2.0>)(declare-network N \(two) (declare-output Y real [1]))(assert (>= B[0] 0.0))")
+        text:
+          "(vnnlib-version <2.0>)(declare-network N \(two) (declare-output Y real [1]))(assert (>= B[0] 0.0))"
+      )
     }
   }
 

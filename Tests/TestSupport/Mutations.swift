@@ -13,7 +13,9 @@ public struct Mutations: Sequence, IteratorProtocol {
     generator = UnitGenerator(state: seed)
   }
 
-  private mutating func below(_ limit: Int) -> Int { Swift.min(limit - 1, Int(generator.unit() * Double(limit))) }
+  private mutating func below(_ limit: Int) -> Int {
+    Swift.min(limit - 1, Int(generator.unit() * Double(limit)))
+  }
 
   public mutating func next() -> [UInt8]? {
     guard remaining > 0 else { return nil }

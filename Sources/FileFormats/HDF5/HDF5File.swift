@@ -1,9 +1,9 @@
 /// A read-only HDF5 file, as far as network weight files need it: groups, numeric data sets, text attributes.
 ///
 /// The reader is written for files from strangers: every offset and size is checked against the file, every walk visits
-/// a place once, and nothing outside the file is followed (soft and external links, external storage, virtual data
-/// sets). It reads what Keras and h5py write: both formats of groups and attributes, contiguous and compact storage, and
-/// chunks indexed by a tree, plain or by deflate, shuffle and checksum.
+/// a place once, and nothing outside the file is followed (external links, external storage, virtual data sets). It
+/// reads what Keras and h5py write: both formats of groups and attributes, contiguous and compact storage, and chunks
+/// indexed by a tree, plain or by deflate, shuffle and checksum.
 public struct HDF5File: ~Copyable {
   /// The path as the user gave it.
   public let path: String
@@ -67,12 +67,19 @@ public struct HDF5File: ~Copyable {
   /// The place of an object's header; nil if there is none of this path.
   private func find(_ object: String) throws(FileError) -> Int? {
     var place = contents.root
-    for part in object.split(separator: "/") {
-      guard let link = try contents.group(place)?.links[String(part)] else { return nil }
-      guard case .object(let next) = link else {
-        throw error(object, "\(part) is a soft or external link, which is not followed")
+    var parts = object.split(separator: "/").map(String.init)[...]
+    var softLinks = 0
+    while let part = parts.popFirst() {
+      guard let link = try contents.group(place)?.links[part] else { return nil }
+      switch link {
+      case .object(let next): place = next
+      case .path(let path):
+        softLinks += 1
+        guard softLinks <= 16 else { throw error(object, "soft links go round in circles") }
+        if path.hasPrefix("/") { place = contents.root }
+        parts = (path.split(separator: "/").filter { $0 != "." }.map(String.init) + parts)[...]
+      case .outside: throw error(object, "\(part) is a link to another file, which is not followed")
       }
-      place = next
     }
     return place
   }

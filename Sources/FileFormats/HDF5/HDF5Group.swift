@@ -3,8 +3,10 @@ struct HDF5Group {
   enum Link {
     /// An object of the same file, by the place of its header.
     case object(Int)
-    /// A link by name, to this file or another one. Such links are not followed.
-    case name
+    /// A soft link: the path of an object of the same file, from the root if it starts with `/`.
+    case path(String)
+    /// A link to another file, or of a kind that is not known. Such links are not followed.
+    case outside
   }
 
   private(set) var links: [String: Link] = [:]
@@ -68,10 +70,19 @@ struct HDF5Group {
           throw bytes.damaged(entry, "the HDF5 file is damaged: a name is missing")
         }
         let name = try bytes.terminatedText(names.lowerBound + offset, before: names.upperBound)
-        // Cache type 2: a symbolic link.
-        let isName = try bytes.integer(entry + 2 * bytes.addressSize, size: 4) == 2
-        let object = isName ? Link.name : .object(try bytes.definedAddress(entry + bytes.addressSize))
-        try add(name, object, bytes, entry)
+        // Cache type 2: a soft link, its text in the heap too.
+        let cache = entry + 2 * bytes.addressSize
+        let link: Link
+        if try bytes.integer(cache, size: 4) == 2 {
+          let place = try bytes.integer(cache + 8, size: 4)
+          guard place < names.count else {
+            throw bytes.damaged(entry, "the HDF5 file is damaged: a link is missing")
+          }
+          link = .path(try bytes.terminatedText(names.lowerBound + place, before: names.upperBound))
+        } else {
+          link = .object(try bytes.definedAddress(entry + bytes.addressSize))
+        }
+        try add(name, link, bytes, entry)
       }
     }
   }
@@ -95,7 +106,18 @@ struct HDF5Group {
       throw bytes.damaged(place, "the HDF5 file is damaged: a name is longer than its link")
     }
     let name = bytes.text(try bytes.range(place, length))
-    let link = type == 0 ? Link.object(try bytes.definedAddress(place + length)) : .name
+    place += length
+    let link: Link
+    switch type {
+    case 0: link = .object(try bytes.definedAddress(place))
+    case 1:
+      let size = try bytes.integer(place, size: 2)
+      guard size <= range.upperBound - place - 2 else {
+        throw bytes.damaged(place, "the HDF5 file is damaged: a link is longer than its message")
+      }
+      link = .path(bytes.text(try bytes.range(place + 2, size)))
+    default: link = .outside
+    }
     try add(name, link, bytes, place)
   }
 }
