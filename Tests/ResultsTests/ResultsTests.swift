@@ -220,11 +220,6 @@ import Testing
     #expect(try store.pending([instance("a", content: "1")]).count == 1)
   }
 
-  @Test func spreadsheetsRunNothing() {
-    for cell in ["=1+1", "+1", "-1", "@x"] { #expect(DelimitedText.quoted(cell) == "'" + cell) }
-    #expect(DelimitedText.quoted("a\u{1b}[2Jb\u{7}") == "a[2Jb")
-  }
-
   // MARK: Comparison
 
   @Test func mergesStores() {
