@@ -89,9 +89,38 @@ struct ProblemBuilder {
     }
   }
 
+  /// Checks shapes and types of a network's inputs and outputs. Hidden values must fit, too.
+  private func checkDeclaration(_ declaration: NetworkDeclaration, _ model: Graph) throws {
+    let inputs = try matched(
+      declaration, declaration.inputs, model.inputs.map { ($0, model[$0].name) }, "inputs")
+    let outputs = try matched(
+      declaration, declaration.outputs, model.outputs.map { ($0.node, $0.name) }, "outputs")
+    for (tensor, node) in zip(declaration.inputs + declaration.outputs, inputs + outputs) {
+      try checkShape(tensor, model[node])
+      try checkType(tensor, model[node])
+    }
+    for tensor in declaration.hidden {
+      let node = try hidden(tensor, model)
+      try checkShape(tensor, node)
+      try checkType(tensor, node)
+    }
+  }
+
+  /// The model's node that a hidden value names.
+  private func hidden(_ tensor: TensorDeclaration, _ model: Graph) throws -> Node {
+    guard let node = model.nodes.last(where: { $0.name == tensor.onnxName }) else {
+      throw FileError(
+        file: query.file, place: tensor.position.description,
+        reason: "the model has no value named '\(tensor.onnxName ?? "")'")
+    }
+    return node
+  }
+
   // MARK: Graph
 
   mutating func problem() throws -> VerificationProblem {
+    // First of all: tables of variables are as large as the models' tensors, not as the query says.
+    for (declaration, model) in zip(query.networks, models) { try checkDeclaration(declaration, model) }
     numberInputs()
     var builder = GraphBuilder(origin: "Query")
     let type = models.first?.inputNodes.first?.elementType ?? .float32
@@ -181,8 +210,6 @@ struct ProblemBuilder {
         file: query.file, reason: "the model has \(model.inputs.count) inputs; VNN-LIB 1.0 knows only one")
     }
     for (tensor, node) in zip(declaration.inputs, modelInputs) {
-      try checkShape(tensor, model[node])
-      try checkType(tensor, model[node])
       let index = tensor.variables.map { Int32(inputNumbers[$0] ?? 0) }
       let isIdentity = index.count == inputCount && index.enumerated().allSatisfy { $0 == Int($1) }
       let map: any LinearMap =
@@ -197,22 +224,11 @@ struct ProblemBuilder {
         node.operation, inputs: node.inputs.map { mapping[$0] }, shape: node.shape, type: node.elementType,
         name: prefix + node.name)
     }
-    for (tensor, node) in zip(declaration.outputs, modelOutputs) { try locate(tensor, node, model, mapping) }
-    for tensor in declaration.hidden {
-      guard let node = model.nodes.last(where: { $0.name == tensor.onnxName }) else {
-        throw FileError(
-          file: query.file, place: tensor.position.description,
-          reason: "the model has no value named '\(tensor.onnxName ?? "")'")
-      }
-      try locate(tensor, node.id, model, mapping)
-    }
+    for (tensor, node) in zip(declaration.outputs, modelOutputs) { locate(tensor, node, mapping) }
+    for tensor in declaration.hidden { locate(tensor, try hidden(tensor, model).id, mapping) }
   }
 
-  private mutating func locate(
-    _ tensor: TensorDeclaration, _ node: NodeID, _ model: Graph, _ mapping: [NodeID]
-  ) throws {
-    try checkShape(tensor, model[node])
-    try checkType(tensor, model[node])
+  private mutating func locate(_ tensor: TensorDeclaration, _ node: NodeID, _ mapping: [NodeID]) {
     for (i, variable) in tensor.variables.enumerated() { sources[variable] = .value(mapping[node], i) }
   }
 

@@ -77,7 +77,14 @@ struct VerifyCommand: SupervisedCommand {
     }
     let output = try VerdictOutput(command: self, supervisor: supervisor, progress: progress)
     supervisor.ifStopped { try output.deliver(Verification(stopped: .init($0)), of: nil) }
-    let query = try Query(contentsOf: self.query)
+    let query: Query
+    do {
+      // A year stands for any longer time: the clock's own range is finite.
+      query = try Query(
+        contentsOf: self.query, deadline: limits.timeout.map { ContinuousClock.now + .seconds(min($0, 3e7)) })
+    } catch is QueryTimeout {
+      return try supervisor.finish { try output.deliver(Verification(stopped: .timeLimit), of: nil) }
+    }
     supervisor.ifStopped {
       let semantics = (try? query.semantics()) ?? .real
       try output.deliver(Verification(stopped: .init($0), semantics: semantics), of: query)
