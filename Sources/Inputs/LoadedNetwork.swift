@@ -83,7 +83,15 @@ extension ImportedNetwork {
       return try load(path, options, entries.map { ($0.name, $0.value) })
     case .single(let value):
       // The name is known only once the file is read; a second reading is needed only if the shape does not fit.
-      let first = try Importer.load(path, options)
+      let first: ImportedNetwork
+      do {
+        first = try Importer.load(path, options)
+      } catch let open as UnsupportedOperator
+        where open.operatorName == "InputLayer" && open.attribute == "batch_shape"
+      {
+        // An extent is open; the error names the input.
+        return try load(path, options, [(open.node, value)])
+      }
       guard let node = first.graph.inputNodes.first, first.graph.inputs.count == 1,
         node.shape.count != value.count
       else { return first }
