@@ -4,7 +4,7 @@ import PackageDescription
 /// The libraries a research script can import, in the order of their dependencies.
 let libraries = [
   "Limits", "Tensors", "Rigor", "IR", "Operators", "FileFormats", "Importers", "Specifications", "Domains",
-  "Inputs", "LinearPrograms", "Bounds", "Search", "SMT", "Language", "Circuits", "Explanations", "Results",
+  "Inputs", "LinearPrograms", "Bounds", "SMT", "Search", "Language", "Circuits", "Explanations", "Results",
   "Reports",
 ]
 
@@ -57,9 +57,10 @@ let package = Package(
     .target(name: "Bounds", dependencies: ["Domains", "Limits"]),
     .target(name: "LinearPrograms", dependencies: ["Limits", "Rigor"]),
     .target(
-      name: "Search", dependencies: ["Bounds", "Limits", "LinearPrograms", "Specifications", "Importers"]),
-    .target(
       name: "SMT", dependencies: ["Bounds", "Limits", "LinearPrograms", "Specifications", "Importers", "CZ3"]),
+    .target(
+      name: "Search",
+      dependencies: ["Bounds", "Limits", "LinearPrograms", "SMT", "Specifications", "Importers"]),
     .target(name: "Language", dependencies: ["FileFormats"]),
     .target(
       name: "Circuits",
@@ -121,7 +122,7 @@ let package = Package(
     .testTarget(name: "ResultsTests", dependencies: ["Results"]),
     .testTarget(
       name: "SearchTests",
-      dependencies: ["Search", "Specifications", "Importers", "Operators", "TestSupport"]),
+      dependencies: ["Search", "Specifications", "Importers", "LinearPrograms", "Operators", "TestSupport"]),
     .testTarget(name: "BoundsTests", dependencies: ["Bounds"]),
     .testTarget(name: "DomainsTests", dependencies: ["Domains", "Importers", "TestSupport"]),
     .target(name: "TestSupport", dependencies: ["FileFormats"], path: "Tests/TestSupport"),

@@ -12,6 +12,11 @@ struct QueryScanner {
   init(file: String, bytes: UnsafeBufferPointer<UInt8>) {
     self.file = file
     self.bytes = bytes
+    // A byte order mark says that the text is UTF-8, nothing more.
+    if bytes.count >= 3, bytes[0] == 0xef, bytes[1] == 0xbb, bytes[2] == 0xbf {
+      offset = 3
+      lineStart = 3
+    }
   }
 
   // MARK: Positions and errors

@@ -194,7 +194,8 @@ struct SMTCommand: SupervisedCommand {
   /// Queries that a limit or a signal left without an answer.
   ///
   /// - Parameter latest: What is known of the first one.
-  private func show(_ records: ArraySlice<RegionRecord>, stopped: StopReason, _ latest: LatestDistance) throws {
+  private func show(_ records: ArraySlice<RegionRecord>, stopped: StopReason, _ latest: LatestDistance) throws
+  {
     for (offset, record) in records.enumerated() {
       var answer = unanswered(record, stopped.text, seconds: 0)
       if offset == 0 { latest.add(to: &answer, norm(of: record)) }
