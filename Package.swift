@@ -4,7 +4,7 @@ import PackageDescription
 /// The libraries a research script can import, in the order of their dependencies.
 let libraries = [
   "Limits", "Tensors", "Rigor", "IR", "Operators", "FileFormats", "Importers", "Specifications", "Domains",
-  "Inputs", "LinearPrograms", "Bounds", "Search", "SMT", "Language", "Circuits", "Explanations", "Results",
+  "Inputs", "LinearPrograms", "Bounds", "SMT", "Search", "Language", "Circuits", "Explanations", "Results",
   "Reports",
 ]
 
@@ -58,9 +58,10 @@ let package = Package(
     .target(name: "Bounds", dependencies: ["Domains", "Limits"]),
     .target(name: "LinearPrograms", dependencies: ["Limits", "Rigor"]),
     .target(
-      name: "Search", dependencies: ["Bounds", "Limits", "LinearPrograms", "Specifications", "Importers"]),
-    .target(
       name: "SMT", dependencies: ["Bounds", "Limits", "LinearPrograms", "Specifications", "Importers", "CZ3"]),
+    .target(
+      name: "Search",
+      dependencies: ["Bounds", "Limits", "LinearPrograms", "SMT", "Specifications", "Importers"]),
     .target(name: "Language", dependencies: ["FileFormats"]),
     .target(
       name: "Circuits",
@@ -128,7 +129,8 @@ let package = Package(
     .testTarget(
       name: "SearchTests",
       dependencies: [
-        "Bounds", "Domains", "FileFormats", "Search", "Specifications", "Importers", "Operators",
+        "Bounds", "Domains", "FileFormats", "LinearPrograms", "Search", "Specifications", "Importers",
+        "Operators",
         "TestSupport",
       ]),
     .testTarget(name: "BoundsTests", dependencies: ["Bounds"]),

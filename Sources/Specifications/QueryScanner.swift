@@ -18,6 +18,11 @@ struct QueryScanner {
     self.file = file
     self.bytes = bytes
     self.deadline = deadline
+    // A byte order mark says that the text is UTF-8, nothing more.
+    if bytes.count >= 3, bytes[0] == 0xef, bytes[1] == 0xbb, bytes[2] == 0xbf {
+      offset = 3
+      anchor.offset = 3
+    }
   }
 
   /// Throws ``QueryTimeout`` past the deadline; looks at the clock every 64th time.

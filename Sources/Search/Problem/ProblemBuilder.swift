@@ -129,17 +129,12 @@ struct ProblemBuilder {
       try join(declaration, model, input: input, into: &builder)
     }
     for variable in inputNumbers.keys { sources[variable] = .input(inputNumbers[variable] ?? 0) }
-    let cases = try query.cases().compactMap { try problemCase($0) }
+    let cases = try query.cases().flatMap { try problemCases($0) }
     let rowGraph = Self.rowGraph(builder, rows, input: input)
     let twin = try twinForm(type: type)
-    for node in Set(
-      rows.flatMap(\.terms).compactMap { term -> NodeID? in
-        if case .value(let node, _) = term.source { return node }
-        return nil
-      }
-    ).sorted() {
-      builder.output(node)
-    }
+    let networks = builder
+    let used = Self.nodes(rows.flatMap(\.terms).map(\.source))
+    for node in used.sorted() { builder.output(node) }
     // The search walks the four basic kinds only.
     let (graph, mapping) = builder.build().sparsified().expandingComposites()
     let moved = { (source: VerificationProblem.Source) -> VerificationProblem.Source in
@@ -149,10 +144,37 @@ struct ProblemBuilder {
     for r in rows.indices {
       for t in rows[r].terms.indices { rows[r].terms[t].source = moved(rows[r].terms[t].source) }
     }
+    var evaluated = VerificationProblem.EvaluatedGraph(
+      graph: graph, inputNode: mapping[input], sources: sources.map(moved))
+    let declared = Self.nodes(sources)
+    if !declared.isSubset(of: used) { evaluated = evaluatedGraph(networks, declared, input: input) }
     return VerificationProblem(
       query: query, semantics: semantics, graph: graph, rowGraph: rowGraph, twin: twin,
       inputNode: mapping[input],
-      rows: rows, cases: cases, sources: sources.map(moved))
+      rows: rows, cases: cases, sources: sources.map(moved), evaluated: evaluated)
+  }
+
+  private static func nodes(_ sources: [VerificationProblem.Source]) -> Set<NodeID> {
+    Set(
+      sources.compactMap { source in
+        if case .value(let node, _) = source { return node }
+        return nil
+      })
+  }
+
+  /// The networks with the given nodes as outputs.
+  private func evaluatedGraph(_ networks: GraphBuilder, _ nodes: Set<NodeID>, input: NodeID)
+    -> VerificationProblem.EvaluatedGraph
+  {
+    var builder = networks
+    for node in nodes.sorted() { builder.output(node) }
+    let (graph, mapping) = builder.build().sparsified().expandingComposites()
+    return VerificationProblem.EvaluatedGraph(
+      graph: graph, inputNode: mapping[input],
+      sources: sources.map { source in
+        if case .value(let node, let place) = source { return .value(mapping[node], place) }
+        return source
+      })
   }
 
   /// Numbers the flat inputs; inputs that the query equates on every path share a number.
@@ -256,7 +278,9 @@ struct ProblemBuilder {
   // MARK: Cases
 
   /// The nearest number of the query's arithmetic, nil for real arithmetic.
-  func rounded(_ x: Rational) -> Rational? {
+  func rounded(_ x: Rational) -> Rational? { Self.rounded(x, semantics) }
+
+  private static func rounded(_ x: Rational, _ semantics: Semantics) -> Rational? {
     switch semantics {
     case .real: return nil
     case .float32:
@@ -268,12 +292,38 @@ struct ProblemBuilder {
     }
   }
 
-  /// A case over the flat input; nil if equated inputs leave its box empty.
-  private mutating func problemCase(_ part: QueryCase) throws -> VerificationProblem.Case? {
+  /// The cases over the flat input that a case of the query is: usually one, none if equated inputs or relations between
+  /// inputs leave nothing, and one for every disjunct where only relations inside disjunctions bound the inputs.
+  private mutating func problemCases(_ part: QueryCase) throws -> [VerificationProblem.Case] {
     var exact = [VariableBounds](repeating: VariableBounds(), count: inputCount)
     for (variable, bounds) in part.bounds {
       if let number = inputNumbers[variable] { exact[number] = exact[number].intersection(bounds) }
     }
+    if exact.contains(where: \.isEmpty) { return [] }
+    if exact.allSatisfy({ $0.lower != nil && $0.upper != nil }) {
+      return try problemCase(exact, part.condition).map { [$0] } ?? []
+    }
+    let reach = InputReach(sources: sources, rounding: { [semantics] in Self.rounded($0, semantics) })
+    let common = reach.bounded(exact, by: part.condition)
+    if let common, common.allSatisfy({ $0.lower != nil && $0.upper != nil }) {
+      return try problemCase(common, part.condition).map { [$0] } ?? []
+    }
+    if common == nil { return [] }
+    let clauses = DisjunctiveForm(part.condition)
+    guard let count = clauses.count, count > 1, count <= InputReach.mostClauses else {
+      return try problemCase(common ?? exact, part.condition).map { [$0] } ?? []
+    }
+    return try clauses.compactMap { clause in
+      let condition = Formula.all(clause.map { .comparison($0) })
+      guard let bounds = reach.bounded(exact, by: condition) else { return nil }
+      return try problemCase(bounds, condition)
+    }
+  }
+
+  /// A case over the flat input; nil if its box holds no number of the query's type.
+  private mutating func problemCase(_ exact: [VariableBounds], _ condition: Formula) throws
+    -> VerificationProblem.Case?
+  {
     if exact.contains(where: \.isEmpty) { return nil }
     var lower: [Double] = []
     var upper: [Double] = []
@@ -284,7 +334,8 @@ struct ProblemBuilder {
         let variable = inputNumbers.filter { $0.value == number }.keys.min() ?? 0
         throw FileError(
           file: query.file,
-          reason: "the input \(query.name(ofVariable: variable)) is not bounded on both sides by constants")
+          reason: "the input \(query.name(ofVariable: variable)) is not bounded on both sides, "
+            + "neither by constants nor by linear relations between inputs")
       }
       // Inputs of float arithmetic are floats; decimals may be read exactly or rounded, so take the wider box.
       switch semantics {
@@ -299,7 +350,7 @@ struct ProblemBuilder {
     // A box so thin that it holds no float.
     if zip(lower, upper).contains(where: { $0 > $1 }) { return nil }
     return VerificationProblem.Case(
-      lower: lower, upper: upper, exact: exact, condition: try rowFormula(part.condition))
+      lower: lower, upper: upper, exact: exact, condition: try rowFormula(condition))
   }
 
   private mutating func rowFormula(_ formula: Formula) throws -> RowFormula {
