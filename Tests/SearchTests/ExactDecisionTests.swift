@@ -1,3 +1,4 @@
+import FileFormats
 import IR
 import Importers
 import LinearPrograms
@@ -185,22 +186,27 @@ import Testing
 @Suite(.enabled(if: SharedData.isPresent, Comment(rawValue: SharedData.comment))) struct FieldQueryTests {
   private func verify(_ folder: String, _ query: String, _ network: String) throws -> Verification {
     let folder = SharedData.path("field/" + folder)
+    let query = try Query(contentsOf: folder + "/" + query)
     let problem = try VerificationProblem(
-      Query(contentsOf: folder + "/" + query), networks: ["": Importer.load(folder + "/" + network).graph])
+      query, networks: [query.networks[0].name: Importer.load(folder + "/" + network).graph])
     return try Verifier(problem, control: SearchControl(seconds: 60)).run()
+  }
+
+  private func members(_ path: String) throws -> [(String, JSONValue)] {
+    try SharedData.json(path).objectValue?.entries.map { ($0.key, $0.value) } ?? []
   }
 
   @Test(arguments: ["b01-vnnlib-or-and", "b02-vnnlib-format", "b07-tiny-box"])
   func verdictsByHand(folder: String) throws {
     let network = folder == "b07-tiny-box" ? "lindex.onnx" : "id2.onnx"
-    for (name, verdict) in try SharedData.json("field/\(folder)/expected.json").objectValue?.entries ?? [] {
+    for (name, verdict) in try members("field/\(folder)/expected.json") {
       let answer = try verify(folder, name + ".vnnlib", network)
       #expect(answer.verdict.rawValue == verdict.stringValue, "\(folder)/\(name)")
     }
   }
 
   @Test func tiesAreDecided() throws {
-    for (name, entry) in try SharedData.json("field/b03-tie/expected.json").objectValue?.entries ?? [] {
+    for (name, entry) in try members("field/b03-tie/expected.json") {
       let answer = try verify("b03-tie", name + ".vnnlib", entry[1]?.stringValue ?? "")
       #expect(answer.verdict.rawValue == entry[0]?.stringValue, "\(name)")
     }
@@ -209,7 +215,7 @@ import Testing
   /// What has no bounds is refused; the others are answered.
   @Test func emptyAndUnboundedRegions() throws {
     let folder = "b05-empty-missing-box"
-    for (name, verdict) in try SharedData.json("field/\(folder)/expected.json").objectValue?.entries ?? [] {
+    for (name, verdict) in try members("field/\(folder)/expected.json") {
       if ["e4", "e5", "e6", "e7"].contains(where: { name.hasPrefix($0) }) {
         #expect(throws: (any Error).self) { try verify(folder, name + ".vnnlib", "id2.onnx") }
       } else {

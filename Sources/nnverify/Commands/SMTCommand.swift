@@ -238,16 +238,14 @@ struct SMTCommand: SupervisedCommand {
     let start = ContinuousClock.now
     // Used by one thread at a time: after a time-out nobody else touches it.
     nonisolated(unsafe) let own = session
-    if let answer = try attempt(
+    let inTime = try attempt(
       seconds: timeout + Self.grace / 2, grace: Self.grace / 2, { try answer(record, own, latest) })
-    {
-      return answer
-    }
+    if let inTime { return inTime }
     session = RegionSession()
-    var answer = unanswered(
+    var late = unanswered(
       record, StopReason.timeLimit.text, seconds: (ContinuousClock.now - start) / .seconds(1))
-    latest.add(to: &answer, norm(of: record))
-    return answer
+    latest.add(to: &late, norm(of: record))
+    return late
   }
 
   private func answer(_ record: RegionRecord, _ session: RegionSession, _ latest: LatestDistance) throws
