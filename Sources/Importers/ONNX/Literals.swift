@@ -1,8 +1,18 @@
 /// Numbers that a program wrote as literals and a file stores as float32.
 ///
 /// The real-valued network divides attention scores by sqrt 8, not by the float32 nearest to it, and adds an epsilon
-/// of 1e-5. Both readings round to the stored float32, so a deployed run is the same.
+/// of 1e-5. Both readings are Float64 numbers that round to the stored float32, so a deployed run is the same. A
+/// reading belongs to one use: every other use of the same constant takes the stored number.
 enum Literals {
+  /// The readings of a stored scalar.
+  struct Readings: Sendable {
+    var stored: Float
+    /// As a number that is added under a square root.
+    var epsilon: Double { Literals.decimal(stored) }
+    /// As a factor or divisor.
+    var factor: Double? { Literals.root(stored) }
+  }
+
   /// The shortest decimal that rounds to a float32.
   static func decimal(_ stored: Float) -> Double { Double(stored.description) ?? Double(stored) }
 
@@ -20,5 +30,19 @@ enum Literals {
     let gelu = (2 / Double.pi).squareRoot()
     if Float(gelu) == stored.magnitude { return sign * gelu }
     return nearest((size * size).rounded()) { $0 } ?? nearest((1 / (size * size)).rounded()) { 1 / $0 }
+  }
+}
+
+extension Value {
+  /// The value as an operand of Mul or Div.
+  var asFactor: Value {
+    guard let factor = literal?.factor else { return self }
+    return Value([factor], shape, type)
+  }
+
+  /// The value as a summand under a square root.
+  var asEpsilon: Value {
+    guard let literal else { return self }
+    return Value([literal.epsilon], shape, type)
   }
 }
