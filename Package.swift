@@ -47,7 +47,7 @@ let package = Package(
     .target(
       name: "Importers",
       dependencies: [
-        "IR", "Limits", "Operators", "Domains", "Tensors", "OnnxFormat", "FileFormats", "Language",
+        "IR", "Limits", "Operators", "Domains", "Tensors", "Rigor", "OnnxFormat", "FileFormats", "Language",
       ]),
     .target(name: "Specifications", dependencies: ["Rigor", "FileFormats"]),
 
@@ -151,7 +151,10 @@ let package = Package(
     .testTarget(name: "ReportsTests", dependencies: ["Reports"]),
     .testTarget(
       name: "ImportersTests",
-      dependencies: ["Importers", "Domains", "OnnxFormat", "FileFormats", "TestSupport"]),
+      dependencies: [
+        "Importers", "Domains", "Operators", "Rigor", "OnnxFormat", "FileFormats", "TestSupport",
+      ],
+      exclude: ["make_field_values.py"], resources: [.copy("Fixtures")]),
     .testTarget(name: "ReferenceTests", dependencies: ["Bounds", "Inputs", "Importers", "TestSupport"]),
     .testTarget(name: "NnverifyTests", dependencies: ["nnverify", "FileFormats", "TestSupport"]),
     .testTarget(

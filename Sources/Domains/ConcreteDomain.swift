@@ -16,29 +16,19 @@ public struct ConcreteDomain: Domain {
 
   private func runsInFloat(_ node: Node) -> Bool { precision == .deployed && node.elementType.runsInFloat }
 
-  /// What remains to be done to a computed value: half precision is rounded to, integers wrap around.
+  /// What remains to be done to a computed value: half precision is rounded to, and integers must be exact. (That they
+  /// wrap around is a node of the graph, ``IntegerWrap``.)
   private func finished(_ value: AnyTensor, _ node: Node) throws -> AnyTensor {
     switch (node.elementType, value) {
     case (.float16, .float(let x)): return .float(x.map { Float(Float16($0)) })
     case (.bfloat16, .float(let x)): return .float(x.map(bfloat16Rounded))
-    case (let type, .double(let x)) where type.integerRange != nil: return .double(try wrapped(x, type, node))
-    default: return value
-    }
-  }
-
-  private func wrapped(_ x: Tensor<Double>, _ type: ElementType, _ node: Node) throws -> Tensor<Double> {
-    // Types without a range never get here.
-    guard let range = type.integerRange,
-      !x.elements.allSatisfy({ range.contains($0) && $0.magnitude <= 0x1p53 })
-    else { return x }
-    let span = range.upperBound - range.lowerBound + 1
-    return try x.map { value in
-      if range.contains(value) && value.magnitude <= 0x1p53 { return value }
-      guard value.magnitude <= 0x1p53, span <= 0x1p32 else {
+    case (let type, .double(let x)) where type.integerRange != nil:
+      // Not a number is not below 2^53 either.
+      guard x.elements.allSatisfy({ $0.magnitude <= 0x1p53 }) else {
         throw GraphError(node: node.name, reason: "an integer beyond 2^53 cannot be computed exactly")
       }
-      let offset = (value - range.lowerBound).truncatingRemainder(dividingBy: span)
-      return range.lowerBound + (offset < 0 ? offset + span : offset)
+      return value
+    default: return value
     }
   }
 

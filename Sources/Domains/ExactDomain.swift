@@ -31,12 +31,22 @@ public struct ExactDomain: Domain {
       for o in result.indices {
         var sum = Rational.zero
         for entry in linear.row(o) where entry.coefficient != 0 {
-          sum.addProduct(Rational(entry.coefficient), values[entry.index])
+          guard let coefficient = Rational(exactly: entry.coefficient) else {
+            throw GraphError(node: node.name, reason: "a weight is not finite")
+          }
+          sum.addProduct(coefficient, values[entry.index])
         }
         result[o] += linear.denominator == 1 ? sum : sum / divisor
       }
     }
-    if let bias = map.bias { for o in result.indices { result[o] += Rational(bias.values[flat: o]) } }
+    if let bias = map.bias {
+      for o in result.indices {
+        guard let shift = Rational(exactly: bias.values[flat: o]) else {
+          throw GraphError(node: node.name, reason: "a bias is not finite")
+        }
+        result[o] += shift
+      }
+    }
     return result
   }
 
@@ -86,10 +96,12 @@ public struct ExactDomain: Domain {
       for (input, table) in tables.enumerated() {
         if let table, table[o] >= 0 { return x[input][Int(table[o])] }
       }
-      guard bounds.lower[flat: o] == bounds.upper[flat: o] else {
+      guard bounds.lower[flat: o] == bounds.upper[flat: o],
+        let value = Rational(exactly: bounds.lower[flat: o])
+      else {
         throw UnsupportedOperator(node, reason: "\(f.name) is undecided at this point")
       }
-      return Rational(bounds.lower[flat: o])
+      return value
     }
   }
 }

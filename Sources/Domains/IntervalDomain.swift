@@ -34,6 +34,10 @@ public struct IntervalDomain: Domain, Sendable {
       // Data movement is exact in every arithmetic.
       return Interval(lower: sum(map.maps, x.map(\.lower)), upper: sum(map.maps, x.map(\.upper)))
     }
+    return exactWhereKnown(try rounded(map, x, at: node, roundings: roundings), map, x, at: node)
+  }
+
+  private func rounded(_ map: Affine, _ x: [Interval], at node: Node, roundings: Int) throws -> Interval {
     let g = accountsForRounding ? Rounding.gamma(roundings) : 0
     let deployed = roundings > 0 ? arithmetic.rounding(of: node.elementType) : nil
     let gd = deployed?.gamma(roundings) ?? 0
@@ -134,6 +138,12 @@ public struct IntervalDomain: Domain, Sendable {
       upper.withMutablePointer { u in
         radius.withPointer { r in
           for i in 0..<center.count {
+            // A sum that overflowed on its way says nothing of the real one.
+            guard l[i].isFinite else {
+              l[i] = -.infinity
+              u[i] = .infinity
+              continue
+            }
             let width = r[i] * factor + plus
             l[i] = (l[i] - width).nextDown
             u[i] = (u[i] + width).nextUp
@@ -162,14 +172,16 @@ public struct IntervalDomain: Domain, Sendable {
         for i in 0..<x.lower.count { (l[i], u[i]) = f.enclose(l[i], u[i], deployed) }
       }
     }
-    return Interval(lower: lower, upper: upper)
+    return integers(Interval(lower: lower, upper: upper), at: node)
   }
 
   /// Each output is a sum of products of independent factors' ranges; the products' bounds are attained at corners.
   public func product(_ form: any BilinearForm, _ a: Interval, _ b: Interval, at node: Node) throws
     -> Interval
   {
-    if a.isPoint || b.isPoint { return pointProduct(form, a, b, at: node) }
+    if a.isPoint || b.isPoint {
+      return exactWhereKnown(pointProduct(form, a, b, at: node), form, a, b, at: node)
+    }
     let (batch, da, db) = batchRatio(a.batch, b.batch)
     let outputs = form.outputShape.count
     let sizeA = form.leftShape.count
@@ -231,7 +243,7 @@ public struct IntervalDomain: Domain, Sendable {
         upper[flat: r * outputs + o] = u
       }
     }
-    return Interval(lower: lower, upper: upper)
+    return exactWhereKnown(Interval(lower: lower, upper: upper), form, a, b, at: node)
   }
 
   /// 0 times an infinite bound is settled apart.
@@ -310,7 +322,8 @@ public struct IntervalDomain: Domain, Sendable {
         throw error
       }
     }
-    return Interval(lower: .concatenatingBatches(lowers), upper: .concatenatingBatches(uppers))
+    return integers(
+      Interval(lower: .concatenatingBatches(lowers), upper: .concatenatingBatches(uppers)), at: node)
   }
 }
 

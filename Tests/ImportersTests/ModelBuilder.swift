@@ -66,6 +66,18 @@ struct ModelBuilder {
       $0.f = value
     }
   }
+  static func text(_ name: String, _ value: String) -> Onnx_AttributeProto {
+    attribute(name) {
+      $0.type = .string
+      $0.s = Data(value.utf8)
+    }
+  }
+  static func tensor(_ name: String, _ value: Onnx_TensorProto) -> Onnx_AttributeProto {
+    attribute(name) {
+      $0.type = .tensor
+      $0.t = value
+    }
+  }
   static func graph(_ name: String, _ value: Onnx_GraphProto) -> Onnx_AttributeProto {
     attribute(name) {
       $0.type = .graph
@@ -87,6 +99,24 @@ struct ModelBuilder {
     tensor.dims = dims.map { Int64($0) }
     tensor.dataType = Int32(OnnxElementType.float32.rawValue)
     tensor.floatData = floats
+    return tensor
+  }
+  static func tensor(_ name: String, _ dims: [Int], doubles: [Double]) -> Onnx_TensorProto {
+    var tensor = Onnx_TensorProto()
+    tensor.name = name
+    tensor.dims = dims.map { Int64($0) }
+    tensor.dataType = Int32(OnnxElementType.float64.rawValue)
+    tensor.doubleData = doubles
+    return tensor
+  }
+  /// Integers of at most 32 bits.
+  static func tensor(_ name: String, _ dims: [Int], _ type: OnnxElementType, small: [Int]) -> Onnx_TensorProto
+  {
+    var tensor = Onnx_TensorProto()
+    tensor.name = name
+    tensor.dims = dims.map { Int64($0) }
+    tensor.dataType = Int32(type.rawValue)
+    tensor.int32Data = small.map { Int32($0) }
     return tensor
   }
   static func tensor(_ name: String, _ dims: [Int], ints: [Int]) -> Onnx_TensorProto {
@@ -114,6 +144,12 @@ struct ModelBuilder {
   }
   mutating func constant(_ name: String, _ dims: [Int], floats: [Float]) {
     model.graph.initializer.append(Self.tensor(name, dims, floats: floats))
+  }
+  mutating func constant(_ name: String, _ dims: [Int], doubles: [Double]) {
+    model.graph.initializer.append(Self.tensor(name, dims, doubles: doubles))
+  }
+  mutating func constant(_ name: String, _ dims: [Int], _ type: OnnxElementType, small: [Int]) {
+    model.graph.initializer.append(Self.tensor(name, dims, type, small: small))
   }
   mutating func constant(_ name: String, ints: [Int]) {
     model.graph.initializer.append(Self.tensor(name, [ints.count], ints: ints))

@@ -80,10 +80,13 @@ extension GraphNetworkBinder {
     let all: Shape = [allLooped.count]
     let scaled = try builder.linear(
       Diagonal(Weight(Tensor([arcs], Array(values[0..<arcs]))), shape: [arcs], roundings: roundings), mask)
-    let loops = [Double](repeating: 0, count: arcs) + values[arcs...]
+    let loops = Weight(Tensor(all, [Double](repeating: 0, count: arcs) + values[arcs...]))
+    let embedding = IndexMap.embed([arcs], into: all, axis: 0, offset: 0)
+    if roundings == 0 { return .variable(try builder.linear(embedding, scaled, bias: loops)) }
+    // The coefficients of the self-loops are rounded as well.
+    let own = RoundedCoefficients(Reshape.identity(all), roundings: roundings)
     return .variable(
-      try builder.linear(
-        IndexMap.embed([arcs], into: all, axis: 0, offset: 0), scaled, bias: Weight(Tensor(all, loops))))
+      try builder.affine([(scaled, embedding), (builder.constant(loops), own)], disjoint: true))
   }
 
   /// Arc weights times the mask.

@@ -27,22 +27,20 @@ extension OnnxSession {
       }
       return indices
     }
-    lowering.epsilons.formUnion(Self.epsilons(nodes))
+    lowering.radicands.formUnion(Self.radicands(nodes))
     let needed = self.needed(outputs.compactMap { producer[$0] }, reads)
     for index in try order(nodes, reads) where needed[index] {
       try lower(nodes[index], in: scope)
     }
   }
 
-  /// Names of values that an Add brings under a Sqrt: guards against division by zero.
-  private static func epsilons(_ nodes: [Onnx_NodeProto]) -> Set<String> {
+  /// Names of sums that a Sqrt reads: one of their terms guards against division by zero.
+  private static func radicands(_ nodes: [Onnx_NodeProto]) -> Set<String> {
     var roots: Set<String> = []
     for node in nodes where node.opType == "Sqrt" { roots.formUnion(node.input) }
     if roots.isEmpty { return [] }
     var names: Set<String> = []
-    for node in nodes where node.opType == "Add" && node.output.contains(where: roots.contains) {
-      names.formUnion(node.input)
-    }
+    for node in nodes where node.opType == "Add" { names.formUnion(node.output.filter(roots.contains)) }
     return names
   }
 

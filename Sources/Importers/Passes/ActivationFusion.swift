@@ -1,11 +1,13 @@
 import IR
 import Operators
+import Rigor
 import Tensors
 
 /// Recognises activation functions that exporters write out in parts, such as `0.5 x (1 + erf(x / sqrt 2))`.
 ///
 /// One function of every element has its own relaxation; its parts multiply, and products of the same variable relax
-/// loosely. Constants are compared as float32: what rounds to the float32 nearest to sqrt 2 is read as sqrt 2.
+/// loosely. The constants must be those of the function: each the number itself or, as literals are stored, the float32
+/// (in a float64 network the float64) nearest to it. Anything else is a function of its own and keeps its parts.
 public struct ActivationFusion {
   private let graph: Graph
 
@@ -35,12 +37,13 @@ public struct ActivationFusion {
     let isScaled = scaled(node.id) != nil
     guard isScaled || isProduct(node) else { return nil }
     let (scale, factors) = self.factors(node.id, depth: 4)
-    if scale == 1, let x = base(factors, degree: 3) { return (Pow(3), x) }
+    let type = node.elementType
+    if scale == .one, let x = base(factors, degree: 3) { return (Pow(3), x) }
     guard factors.count == 2 else { return nil }
     for (x, other) in [(factors[0], factors[1]), (factors[1], factors[0])] {
-      if close(scale, 0.5), let f = gelu(x, other) { return (f, x) }
-      if close(scale, 1), let f = gated(x, other) { return (f, x) }
-      if close(scale * 6, 1), isClippedShift(other, of: x) { return (HardSwish(), x) }
+      if scale == Rational(1, 2), let f = gelu(x, other) { return (f, x) }
+      if scale == .one, let f = gated(x, other) { return (f, x) }
+      if isLiteral(scale, 1.0 / 6, inverse: 6, type), isClippedShift(other, of: x) { return (HardSwish(), x) }
     }
     return nil
   }
@@ -54,7 +57,9 @@ public struct ActivationFusion {
       return nil
     }
     let argument = graph[inner].inputs[0]
-    if f is Erf, let (base, factor) = scaled(argument), base == x, close(factor, 0.5.squareRoot()) {
+    if f is Erf, let (base, factor) = scaled(argument), base == x,
+      isLiteral(factor, 0.5.squareRoot(), inverse: 2.0.squareRoot(), graph[x].elementType)
+    {
       return Gelu()
     }
     if f is Tanh, isTanhPolynomial(argument, of: x) { return GeluTanh() }
@@ -63,14 +68,16 @@ public struct ActivationFusion {
 
   /// sqrt(2 / pi) (x + 0.044715 x^3).
   private func isTanhPolynomial(_ id: NodeID, of x: NodeID) -> Bool {
-    guard let (sum, factor) = scaled(id), close(factor, (2 / Double.pi).squareRoot()),
+    let type = graph[x].elementType
+    guard let (sum, factor) = scaled(id),
+      isLiteral(factor, (2 / Double.pi).squareRoot(), inverse: (Double.pi / 2).squareRoot(), type),
       case .affine(let affine) = graph[sum].operation, affine.bias == nil, affine.maps.count == 2,
       affine.maps.allSatisfy({ isIdentity($0) })
     else { return false }
     let terms = graph[sum].inputs
     guard let place = terms.firstIndex(of: x) else { return false }
     let (coefficient, powers) = factors(terms[1 - place], depth: 6)
-    return close(coefficient, 0.044715) && base(powers, degree: 3) == x
+    return isLiteral(coefficient, 0.044715, inverse: nil, type) && base(powers, degree: 3) == x
   }
 
   private func gated(_ x: NodeID, _ other: NodeID) -> (any ElementwiseFunction)? {
@@ -78,14 +85,21 @@ public struct ActivationFusion {
     let argument = graph[other].inputs[0]
     if f is Sigmoid {
       if argument == x { return Silu() }
-      if let (base, factor) = scaled(argument), base == x, factor > 0 { return Silu(alpha: factor) }
+      if let (base, factor) = scaled(argument), base == x, factor > 0,
+        Rational(factor.nearestDouble) == factor
+      {
+        return Silu(alpha: factor.nearestDouble)
+      }
     }
     if f is Tanh, case .elementwise(let inner) = graph[argument].operation, inner is Softplus,
       graph[argument].inputs[0] == x
     {
       return Mish()
     }
-    if let hard = f as? HardSigmoid, argument == x, close(hard.slope * 6, 1), hard.offset == 0.5 {
+    // An attribute is a decimal of the stored float32.
+    if let hard = f as? HardSigmoid, argument == x, hard.offset == 0.5,
+      hard.slope == 1.0 / 6 || Float(hard.slope) == 1 / 6
+    {
       return HardSwish()
     }
     return nil
@@ -132,7 +146,16 @@ public struct ActivationFusion {
 
   // MARK: Parts
 
-  private func close(_ a: Double, _ b: Double) -> Bool { (a - b).magnitude <= 1.2e-7 * b.magnitude }
+  /// Whether a factor stands for the literal `number`, given as a factor or as the divisor `inverse`.
+  private func isLiteral(_ factor: Rational, _ number: Double, inverse: Double?, _ type: ElementType) -> Bool
+  {
+    func stands(_ stored: Rational, for literal: Double) -> Bool {
+      stored == Rational(literal) || (type == .float32 && stored == Rational(Float(literal)))
+    }
+    if stands(factor, for: number) { return true }
+    guard let inverse, !factor.isZero else { return false }
+    return stands(factor.reciprocal, for: inverse)
+  }
 
   private func isProduct(_ node: Node) -> Bool {
     if case .product(let form) = node.operation, form is Multiply { return true }
@@ -140,7 +163,7 @@ public struct ActivationFusion {
   }
 
   /// A node as a number times elementwise factors.
-  private func factors(_ id: NodeID, depth: Int) -> (scale: Double, factors: [NodeID]) {
+  private func factors(_ id: NodeID, depth: Int) -> (scale: Rational, factors: [NodeID]) {
     if depth > 0, let (base, factor) = scaled(id) {
       let inner = factors(base, depth: depth - 1)
       return (factor * inner.scale, inner.factors)
@@ -150,19 +173,23 @@ public struct ActivationFusion {
       let right = factors(graph[id].inputs[1], depth: depth - 1)
       return (left.scale * right.scale, left.factors + right.factors)
     }
-    return (1, [id])
+    return (.one, [id])
   }
 
   private func isIdentity(_ map: any LinearMap) -> Bool {
     map is Reshape && map.inputShape == map.outputShape
   }
 
-  /// A node that is one number times another node.
-  private func scaled(_ id: NodeID) -> (base: NodeID, factor: Double)? {
+  /// A node that is one number times another node: a stored factor, or one over a stored divisor.
+  private func scaled(_ id: NodeID) -> (base: NodeID, factor: Rational)? {
     guard case .affine(let affine) = graph[id].operation, affine.bias == nil, affine.maps.count == 1,
       let diagonal = affine.maps[0] as? Diagonal, let factor = diagonal.weights.first.flatMap(uniform)
     else { return nil }
-    return (graph[id].inputs[0], factor)
+    if let divisor = diagonal.divisor.flatMap({ Rational(exactly: $0) }), !divisor.isZero {
+      return (graph[id].inputs[0], divisor.reciprocal)
+    }
+    guard diagonal.coefficientRoundings == 0, let exact = Rational(exactly: factor) else { return nil }
+    return (graph[id].inputs[0], exact)
   }
 
   /// A node that is another node plus one number.

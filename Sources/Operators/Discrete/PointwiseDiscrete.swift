@@ -68,6 +68,7 @@ public struct PointwiseDiscrete: DiscreteFunction {
       guard b != 0 else { throw GraphError(node: "", reason: "an integer is divided by zero") }
       return (a / b).rounded(.towardZero)
     case .modulo:
+      if b == 0, a.isFinite { throw GraphError(node: "", reason: "a number is divided by zero") }
       let rest = a.truncatingRemainder(dividingBy: b)
       return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest
     case .remainder: return a.truncatingRemainder(dividingBy: b)
@@ -134,6 +135,8 @@ public struct PointwiseDiscrete: DiscreteFunction {
     }
     if a.0 == a.1 && b.0 == b.1 {
       let point = try value(a.0, b.0)
+      // The divisor that is added to some remainders rounds once, but for integers.
+      if function == .modulo && point != point.rounded() { return (point.nextDown, point.nextUp) }
       return (point, point)
     }
     switch function {
@@ -143,7 +146,9 @@ public struct PointwiseDiscrete: DiscreteFunction {
       let corners = try [value(a.0, b.0), value(a.0, b.1), value(a.1, b.0), value(a.1, b.1)]
       return (corners.min() ?? 0, corners.max() ?? 0)
     case .modulo where b.0 == b.1 && b.0 > 0:
-      let same = (a.0 / b.0).rounded(.down) == (a.1 / b.0).rounded(.down)
+      // Quotients of integers below 2^53 round to another integer never; of real numbers they may.
+      let areIntegers = [a.0, a.1, b.0].allSatisfy { $0 == $0.rounded() && $0.magnitude < 0x1p53 }
+      let same = areIntegers && (a.0 / b.0).rounded(.down) == (a.1 / b.0).rounded(.down)
       return try same ? (value(a.0, b.0), value(a.1, b.0)) : (0, b.0)
     case .modulo, .remainder:
       let reach = max(b.0.magnitude, b.1.magnitude)
@@ -159,9 +164,22 @@ public struct PointwiseDiscrete: DiscreteFunction {
     (a.0 == -.infinity && a.1 == .infinity) || (b.0 == -.infinity && b.1 == .infinity)
   }
 
+  /// The exact power of integers below 2^53; nil for all others.
+  private static func integerPower(_ a: Double, _ b: Double) -> Double? {
+    guard a == a.rounded(), b == b.rounded(), a.magnitude <= 0x1p53, b >= 0, b <= 64 else { return nil }
+    var power = 1.0
+    // Products of integers are exact as long as they stay below 2^53.
+    for _ in 0..<Int(b) {
+      power *= a
+      if power.magnitude > 0x1p53 { return nil }
+    }
+    return power
+  }
+
   /// Powers of positive bases: monotone in each operand on either side of 1, so the extrema are at corners. The
   /// library's pow errs by less than one unit in the last place (glibc manual); two are added.
   private func powerBounds(_ a: (Double, Double), _ b: (Double, Double)) throws -> (Double, Double) {
+    if a.0 == a.1, b.0 == b.1, let exact = Self.integerPower(a.0, b.0) { return (exact, exact) }
     guard a.0 > 0 else {
       throw UnsupportedOperator(
         node: "", operatorName: "Pow", reason: "a variable exponent has bounds for positive bases only")

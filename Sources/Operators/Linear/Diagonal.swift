@@ -9,14 +9,18 @@ public struct Diagonal: WeightedMap {
   public let fanIn: Int
   public let isNonnegative: Bool
   public let isNonpositive: Bool
+  /// The number whose rounded inverse all coefficients are, where they stand for a division.
+  public let divisor: Double?
   private let scale: Weight
 
   /// - Parameters:
   ///   - scale: one coefficient per element of `shape`, or a single one for all.
   ///   - roundings: relative error of the coefficients in units of 2^-53.
-  public init(_ scale: Weight, shape: Shape, roundings: Int = 0) {
+  ///   - divisor: the number whose rounded inverse all coefficients are.
+  public init(_ scale: Weight, shape: Shape, roundings: Int = 0, divisor: Double? = nil) {
     inputShape = shape
     coefficientRoundings = roundings
+    self.divisor = divisor
     let values = scale.values
     if values.count == shape.count && values.shape == shape {
       self.scale = scale

@@ -157,8 +157,8 @@ extension KerasLayers {
     }
     if slope != 0 {
       let below = try l.elementwise(
-        Relu(), try l.add(try l.negate(x.value), Literals.decimal(Float(threshold))))
-      y = try l.sub(y, try l.scale(below, Literals.decimal(Float(slope))))
+        Relu(), try l.add(try l.negate(x.value), l.literals.decimal(Float(threshold))))
+      y = try l.sub(y, try l.scale(below, l.literals.decimal(Float(slope))))
     }
     return KerasValue(y, isTransposed: x.isTransposed)
   }

@@ -23,6 +23,14 @@ enum FoldingCertificate {
     case .elementwise(let f): return elementwise(f, inputs[0], result)
     case .product(let form):
       guard form is Multiply else { return nil }
+      let inRange = (0..<result.count).allSatisfy { o in
+        form.terms(o).allSatisfy { term in
+          isInRange(
+            result[flat: o], inputs[0].weight.values[flat: term.left],
+            inputs[1].weight.values[flat: term.right])
+        }
+      }
+      guard inRange else { return nil }
       let exact = (0..<result.count).allSatisfy { o in
         // An elementwise product has one term per output.
         form.terms(o).allSatisfy { term in
@@ -36,13 +44,18 @@ enum FoldingCertificate {
       // Choices and look-ups copy; what decides must be exact.
       if f is Choice { return inputs[0].roundings == 0 ? worst : nil }
       if f is RuntimeGather { return inputs[1].roundings == 0 ? worst : nil }
-      if worst == 0 { return isInexact(f) ? nil : 0 }
+      if worst == 0 { return isInexact(f, result) ? nil : 0 }
       return isSure(f, inputs, result) ? 0 : nil
     case .composite(let composite):
       guard composite is Quotient else { return nil }
       let (a, b) = (inputs[0].weight, inputs[1].weight)
       let left = a.shape.broadcastIndices(to: result.shape)
       let right = b.shape.broadcastIndices(to: result.shape)
+      let inRange = (0..<result.count).allSatisfy { o in
+        let (x, y) = (a.values[flat: Int(left[o])], b.values[flat: Int(right[o])])
+        return y != 0 && isInRange(result[flat: o], x, x == 0 || y.isFinite ? 1 : y)
+      }
+      guard inRange else { return nil }
       let exact = (0..<result.count).allSatisfy { o in
         isExactProduct(result[flat: o], b.values[flat: Int(right[o])], a.values[flat: Int(left[o])])
       }
@@ -69,13 +82,26 @@ enum FoldingCertificate {
     return true
   }
 
-  private static func isInexact(_ f: any DiscreteFunction) -> Bool {
-    (f as? PointwiseDiscrete)?.function == .power || f is RuntimeScatter
+  private static func isInexact(_ f: any DiscreteFunction, _ result: Tensor<Double>) -> Bool {
+    switch (f as? PointwiseDiscrete)?.function {
+    case .power: return true
+    // The divisor is added to some remainders, which rounds unless all are integers.
+    case .modulo: return result.elements.contains { $0 != $0.rounded() }
+    default: return f is RuntimeScatter
+    }
+  }
+
+  /// Whether a relative error says how good a computed result is: it is a normal number, a 0 that a factor makes, or
+  /// infinite as an operand is. Neither what became 0 or lost digits near the end of the range nor what overflowed is.
+  private static func isInRange(_ result: Double, _ a: Double, _ b: Double = 1) -> Bool {
+    if result == 0 { return a == 0 || b == 0 || !a.isFinite || !b.isFinite }
+    if !result.isFinite { return !result.isNaN && (!a.isFinite || !b.isFinite) }
+    return result.magnitude > 0x1p-900
   }
 
   /// Whether a * b is `product` without rounding: fma gives the rounding error (exact unless it underflows).
   private static func isExactProduct(_ a: Double, _ b: Double, _ product: Double) -> Bool {
-    if a == 0 || b == 0 { return true }
+    if a == 0 || b == 0 { return product == 0 }
     guard product.isFinite, product.magnitude > 0x1p-900 else { return false }
     return (-product).addingProduct(a, b) == 0
   }
@@ -87,11 +113,15 @@ enum FoldingCertificate {
     let images = zip(affine.maps, inputs).map { map, input in
       map.apply(input.weight.values.reshaped([1] + input.weight.shape)).elements
     }
-    if affine.maps.count == 1, affine.bias == nil {
+    if affine.maps.count == 1, affine.bias == nil, affine.maps[0].isCopy { return worst }
+    if affine.maps.count == 1, affine.bias == nil, let diagonal = affine.maps[0] as? Diagonal,
+      let scale = diagonal.weights.first
+    {
       let map = affine.maps[0]
-      if map.isCopy { return worst }
-      guard let diagonal = map as? Diagonal, let scale = diagonal.weights.first else { return nil }
       let x = inputs[0].weight.values
+      guard
+        (0..<result.count).allSatisfy({ isInRange(result[flat: $0], x[flat: $0], scale.values[flat: $0]) })
+      else { return nil }
       let exact = (0..<result.count).allSatisfy {
         isExactProduct(scale.values[flat: $0], x[flat: $0], result[flat: $0])
       }
@@ -108,7 +138,9 @@ enum FoldingCertificate {
     var sameSign = true
     for (i, (a, b)) in zip(terms[0], terms[1]).enumerated() {
       let sum = result[flat: i]
-      if a == 0 || b == 0 || !sum.isFinite { continue }
+      if a == 0 || b == 0 { continue }
+      guard sum.isFinite || (!sum.isNaN && (!a.isFinite || !b.isFinite)) else { return nil }
+      if !sum.isFinite { continue }
       let t = sum - a
       if (a - (sum - t)) + (b - t) != 0 { exact = false }
       if (a < 0) != (b < 0) { sameSign = false }
@@ -141,6 +173,17 @@ enum FoldingCertificate {
   ) -> Int? {
     let x = input.weight.values
     let r = input.roundings
+    // Functions that reach every number: what becomes 0, tiny or infinite has no relative error.
+    if f is Square || f is Reciprocal || f is Exp || f is Log || f is Sqrt {
+      let inRange = (0..<result.count).allSatisfy { o in
+        let value = x[flat: o]
+        if f is Exp { return value.isInfinite || isInRange(result[flat: o], 1) }
+        // log 1 is 0.
+        if f is Log { return value == 1 || isInRange(result[flat: o], 1) }
+        return isInRange(result[flat: o], value)
+      }
+      guard inRange else { return nil }
+    }
     switch f {
     case is Operators.Abs: return r
     case let relu as Relu where relu.negativeSlope == 0: return r

@@ -28,9 +28,10 @@ extension Lowering {
 
   func negate(_ x: Value) throws -> Value { try scale(x, -1) }
 
-  func scale(_ x: Value, _ factor: Double) throws -> Value {
-    if factor == 1 { return x }
-    return try linear(Diagonal.scale(factor, x.shape), x)
+  /// - Parameter roundings: relative error of the factor in units of 2^-53.
+  func scale(_ x: Value, _ factor: Double, roundings: Int = 0) throws -> Value {
+    if factor == 1 && roundings == 0 { return x }
+    return try linear(Diagonal.scale(factor, x.shape, roundings: roundings), x)
   }
 
   func mul(_ a: Value, _ b: Value) throws -> Value {
@@ -56,12 +57,18 @@ extension Lowering {
     if let weight = b.weight {
       if a.isKnown { return try composite(Quotient(a.shape, b.shape), [a, b]) }
       let inverse = weight.values.map { 1 / $0 }
+      // An inverse below the normal range, or of 0, has no relative error.
+      let isInRange = inverse.elements.allSatisfy { $0.isFinite && ($0.magnitude > 0x1p-900 || $0 == 0) }
+      if !isInRange { return try composite(Quotient(a.shape, b.shape), [a, b]) }
       // The inverse of a power of two is exact; any other carries one rounding.
       let exact = weight.values.elements.allSatisfy { $0.significand == 1 || $0 == 0 || !$0.isFinite }
       let spread = try broadcast(a, to: shape)
       let table = weight.shape.broadcastIndices(to: shape)
       let scale = Weight(Tensor(shape, table.map { inverse[flat: Int($0)] }))
-      return try linear(Diagonal(scale, shape: shape, roundings: exact ? 0 : 1), spread)
+      let first = weight.values.elements.first
+      let divisor = weight.values.elements.allSatisfy { $0 == first } ? first : nil
+      return try linear(
+        Diagonal(scale, shape: shape, roundings: exact ? 0 : 1, divisor: exact ? nil : divisor), spread)
     }
     if case (.node(let x), .node(let y)) = (a.content, b.content), x == y, a.type.isFloatingPoint == false {
       return try filled(1, shape, a.type)
@@ -256,7 +263,9 @@ extension Lowering {
       return try linear(Reshape.identity(x.shape), x, type: type)
     }
     if let weight = x.constant, type.isFloatingPoint, let exact = rounded(weight, x.roundings, to: type) {
-      return Value(exact, type, roundings: type == .float64 ? x.roundings : 0)
+      var value = Value(exact, type, roundings: type == .float64 ? x.roundings : 0)
+      if type == .float64 { value.rationals = x.rationals }
+      return value
     }
     return try linear(Reshape.identity(x.shape), x, type: type)
   }

@@ -10,7 +10,10 @@ extension Lowering {
       throw GraphError(node: builder.scope, reason: "cannot reshape \(x.shape) to \(shape)")
     }
     if let weight = x.constant {
-      return Value(Weight(weight.values.reshaped(shape)), x.type, roundings: x.roundings)
+      var value = Value(Weight(weight.values.reshaped(shape)), x.type, roundings: x.roundings)
+      value.rationals = x.rationals
+      value.literal = x.literal
+      return value
     }
     return try linear(Reshape(x.shape, to: shape), x)
   }

@@ -3,6 +3,7 @@ import FileFormats
 import IR
 import OnnxFormat
 import Operators
+import Rigor
 import Tensors
 
 /// What an importer builds a graph with: arrays in the manner of numpy whose operations append nodes, or compute at
@@ -24,8 +25,11 @@ final class Lowering {
   let arithmetic: Arithmetic
   var literals: Literals { Literals(arithmetic) }
 
-  /// Outputs of Constant nodes that are added under a square root.
-  var epsilons: Set<String> = []
+  /// Outputs of Add nodes of which a square root is taken: what is added there is read as a literal.
+  var radicands: Set<String> = []
+
+  /// Bounds of nodes' elements that hold for every input, where they are narrower than the node's type.
+  var ranges: [NodeID: ClosedRange<Double>] = [:]
 
   private var folder = ConcreteDomain(.float64)
   private var constantNodes: [ObjectIdentifier: NodeID] = [:]
@@ -76,6 +80,7 @@ final class Lowering {
   func emit(_ operation: Operation, _ inputs: [Value], _ shape: Shape, _ type: ElementType) throws -> Value {
     try checkSize(shape)
     var estimate: Weight?
+    var rationals: [Rational]?
     let known = inputs.compactMap { $0.constant ?? $0.estimate }
     if known.count == inputs.count {
       try checkSize(shape, limit: foldingLimit)
@@ -92,9 +97,12 @@ final class Lowering {
           ? FoldingCertificate.roundings(of: operation, operands, result: result, type: type)
           : DeployedFolding.roundings(of: operation, operands, result: result, type: type)
       {
-        return Value(Weight(result), type, roundings: roundings)
+        var value = Value(Weight(try wrapped(result, type)), type, roundings: roundings)
+        if roundings > 0 { value.rationals = exactElements(node, inputs) }
+        return value
       }
-      estimate = Weight(result)
+      estimate = Weight(try wrapped(result, type))
+      rationals = exactElements(node, inputs)
     }
     guard builder.nodes.count < Self.nodeLimit else {
       throw GraphError(node: builder.scope, reason: "the network has more than \(Self.nodeLimit) operations")
@@ -102,7 +110,38 @@ final class Lowering {
     let ids = try inputs.map { try node($0) }
     var value = Value(builder.append(operation, inputs: ids, shape: shape, type: type), shape, type)
     value.estimate = estimate
-    return value
+    value.rationals = rationals
+    return try inRange(value, operation, of: inputs)
+  }
+
+  /// Largest number of elements that are computed in rationals.
+  private static let rationalLimit = 1 << 14
+
+  /// The numbers, unless one has so many digits that going on with it would not pay.
+  private static func short(_ numbers: [Rational]) -> [Rational]? {
+    numbers.allSatisfy { $0.bitCount <= 1 << 13 } ? numbers : nil
+  }
+
+  /// The exact elements of an operation on known operands: nil where they are irrational or many.
+  private func exactElements(_ node: Node, _ inputs: [Value]) -> [Rational]? {
+    guard node.elementType.isFloatingPoint, node.shape.count <= Self.rationalLimit,
+      inputs.allSatisfy({ $0.shape.count <= Self.rationalLimit })
+    else { return nil }
+    if case .product(let form) = node.operation,
+      form.fanIn > Self.rationalLimit * 16 / max(1, node.shape.count)
+    {
+      return nil
+    }
+    let operands = inputs.compactMap(\.exactElements)
+    guard operands.count == inputs.count else { return nil }
+    if case .composite(let composite) = node.operation, composite is Quotient {
+      let left = inputs[0].shape.broadcastIndices(to: node.shape)
+      let right = inputs[1].shape.broadcastIndices(to: node.shape)
+      guard !operands[1].contains(where: \.isZero) else { return nil }
+      return Self.short(zip(left, right).map { operands[0][Int($0)] / operands[1][Int($1)] })
+    }
+    var domain = ExactDomain()
+    return (try? domain.evaluate(node, operands)).flatMap(Self.short)
   }
 
   // MARK: Kinds
@@ -122,15 +161,38 @@ final class Lowering {
     }
     if arithmetic != .real { return try deployedAffine(terms, bias: bias, disjoint: disjoint, type, shape) }
     var offset = bias
+    var kept: [(value: Value, map: any LinearMap)] = []
     for (value, map) in terms {
-      guard let weight = value.weight else { continue }
+      guard value.isConstant else {
+        kept.append((value, map))
+        continue
+      }
       try checkSize(shape, limit: foldingLimit)
-      let image = map.apply(weight.values.reshaped([1] + weight.shape)).reshaped(shape)
-      offset = Weight(offset.map { $0.values + image } ?? image)
+      let image = try emit(.affine(Affine([map])), [value], shape, type)
+      // What rounds on its way into the bias stays a term, whose rounding the analyses count.
+      if let exact = image.weight?.values, let sum = Self.exactSum(offset?.values, exact) {
+        offset = Weight(sum)
+      } else {
+        kept.append((image, Reshape.identity(shape)))
+      }
     }
-    var affine = Affine(variable.map(\.map), bias: offset)
+    var affine = Affine(kept.map(\.map), bias: offset)
     affine.disjoint = disjoint
-    return try emit(.affine(affine), variable.map(\.value), shape, type)
+    return try emit(.affine(affine), kept.map(\.value), shape, type)
+  }
+
+  /// a + b where no element rounds, else nil. (Knuth's TwoSum gives the error of a sum of two numbers.)
+  private static func exactSum(_ a: Tensor<Double>?, _ b: Tensor<Double>) -> Tensor<Double>? {
+    guard let a else { return b }
+    let sum = a + b
+    for i in 0..<sum.count {
+      let (x, y, s) = (a[flat: i], b[flat: i], sum[flat: i])
+      // Infinities stay what they are; a finite sum that overflows does not.
+      if (!x.isFinite || !y.isFinite) && !s.isNaN { continue }
+      let t = s - x
+      guard s.isFinite, (x - (s - t)) + (y - t) == 0 else { return nil }
+    }
+    return sum
   }
 
   /// A sum as a run computes it: constants are terms like others, but for one that is added as it is.
@@ -209,6 +271,23 @@ final class Lowering {
       throw GraphError(node: builder.scope, reason: "\(what) should be a tensor of numbers")
     }
     throw StaticValueNeeded(what: what, inputs: inputs(of: value))
+  }
+
+  /// The exact elements of a value that places or weights are derived from.
+  func rationals(_ value: Value, _ what: String) throws -> [Rational] {
+    if let exact = value.exactElements { return exact }
+    let finite = try doubles(value, what).allSatisfy(\.isFinite)
+    try require(finite, "\(what) holds a number that is not finite")
+    throw UnsupportedOperator(
+      node: "", operatorName: builder.origin, reason: "\(what) is computed and known only up to rounding")
+  }
+
+  /// Finite numbers that decide what is computed and must therefore be known exactly.
+  func exactDoubles(_ value: Value, _ what: String) throws -> [Double] {
+    if let elements = value.elements { return elements }
+    _ = try doubles(value, what)
+    throw UnsupportedOperator(
+      node: "", operatorName: builder.origin, reason: "\(what) is computed and known only up to rounding")
   }
 
   func ints(_ value: Value, _ what: String) throws -> [Int] {

@@ -1,4 +1,5 @@
 import IR
+import Rigor
 import Tensors
 
 /// A value while a file is imported: a constant, or a node of the graph that is being built.
@@ -21,6 +22,11 @@ struct Value: Sendable {
   var roundings = 0
   /// What a node computes from constants alone, where its error is not known: good enough for shapes only.
   var estimate: Weight?
+  /// The exact elements of what is computed from constants alone, where they are rational and few but no Float64
+  /// numbers: places and weights are derived from these.
+  var rationals: [Rational]?
+  /// How a scalar of the file is read by the uses that read literals; all others take the stored value.
+  var literal: Literals.Readings?
 
   init(_ weight: Weight, _ type: ElementType, roundings: Int = 0) {
     self.roundings = roundings
@@ -73,6 +79,13 @@ struct Value: Sendable {
   var constant: Weight? {
     if case .constant(let weight) = content { return weight }
     return nil
+  }
+
+  /// The elements as exact numbers, where these are known and finite.
+  var exactElements: [Rational]? {
+    if let rationals { return rationals }
+    guard let elements, elements.allSatisfy(\.isFinite) else { return nil }
+    return elements.map { Rational($0) }
   }
 
   /// The elements of an exact constant.

@@ -5,11 +5,17 @@ import Tensors
 // Binary and n-ary arithmetic with broadcasting.
 extension OnnxOperators {
   static let arithmetic: [String: Lower] = [
-    "Add": { node, l in [try l.add(try node.input(0), try node.input(1))] },
-    "Sub": { node, l in [try l.sub(try node.input(0), try node.input(1))] },
-    "Mul": { node, l in [try l.mul(try node.input(0), try node.input(1))] },
-    "Div": { node, l in
+    "Add": { node, l in
       let (a, b) = (try node.input(0), try node.input(1))
+      if node.proto.output.contains(where: l.radicands.contains) {
+        return [try l.add(a.asEpsilon, b.asEpsilon)]
+      }
+      return [try l.add(a, b)]
+    },
+    "Sub": { node, l in [try l.sub(try node.input(0), try node.input(1))] },
+    "Mul": { node, l in [try l.mul(try node.input(0).asFactor, try node.input(1).asFactor)] },
+    "Div": { node, l in
+      let (a, b) = (try node.input(0).asFactor, try node.input(1).asFactor)
       return [a.type.isFloatingPoint ? try l.div(a, b) : try l.integerDivide(a, b)]
     },
     "Mod": { node, l in
@@ -103,9 +109,9 @@ extension OnnxOperators {
   private static func pow(_ x: Value, _ exponent: Value, _ l: Lowering) throws -> Value {
     let shape = try l.commonShape([x.shape, exponent.shape])
     guard let exponents = exponent.elements, let first = exponents.first, x.type.isFloatingPoint else {
-      let result = try l.pointwise(.power, x, exponent, type: x.type)
-      if x.type.isFloatingPoint { return result }
-      return try l.elementwise(Truncate(), result)
+      if x.type.isFloatingPoint { return try l.pointwise(.power, x, exponent, type: x.type) }
+      // Powers of integers are computed as real numbers and cut.
+      return try l.elementwise(Truncate(), try l.pointwise(.power, x, exponent, type: .float64), type: x.type)
     }
     if exponents.allSatisfy({ $0 == first }) { return try l.power(try l.broadcast(x, to: shape), first) }
     if x.isConstant { return try l.pointwise(.power, x, exponent, type: x.type) }

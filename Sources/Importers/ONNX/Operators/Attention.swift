@@ -49,8 +49,8 @@ extension OnnxOperators {
       throw node.malformed("needs tensors of three or four axes")
     }
     let causal = try node.bool("is_causal", default: false)
-    let scale = try node.float("scale") ?? 1 / Double(q.shape[3]).squareRoot()
-    guard scale >= 0 else { throw node.malformed("is negative", attribute: "scale") }
+    let scale = AttentionScale(try node.float("scale"), width: q.shape[3])
+    guard scale.factor >= 0 else { throw node.malformed("is negative", attribute: "scale") }
     let softcap = try node.float("softcap", default: 0)
     let mode = try node.int("qk_matmul_output_mode", default: 0)
     let left = try node.int("left_window_size", default: -1)
@@ -129,12 +129,13 @@ extension OnnxOperators {
 
   /// The scaled products of queries and keys. The definition scales both factors by the root; that is the same number
   /// unless half precision rounds it, so only there it is done.
-  private static func scores(_ q: Value, _ k: Value, _ scale: Double, _ l: Lowering) throws -> Value {
+  private static func scores(_ q: Value, _ k: Value, _ scale: AttentionScale, _ l: Lowering) throws -> Value {
     if q.type == .float16 || q.type == .bfloat16 {
-      let root = try l.cast(Value(scalar: scale.squareRoot(), .float64), to: q.type)
+      let root = try l.cast(Value(scalar: scale.factor.squareRoot(), .float64), to: q.type)
       return try l.matmul(try l.mul(q, root), try l.transposeMatrix(try l.mul(k, root)))
     }
-    return try l.scale(try l.matmul(q, try l.transposeMatrix(k)), scale)
+    return try l.scale(
+      try l.matmul(q, try l.transposeMatrix(k)), scale.factor, roundings: scale.roundings)
   }
 
   /// A mask as numbers to add to the scores, as wide as there are keys.
@@ -225,7 +226,7 @@ extension OnnxOperators {
     let (batch, steps, sizeK, sizeV) = (q.shape[0], q.shape[2], k.shape[3], v.shape[3])
     guard steps <= 1 << 14 else { throw node.unsupported("\(steps) steps are too many") }
     let given = try node.float("scale", default: 0)
-    let scale = given == 0 ? 1 / Double(sizeK).squareRoot() : given
+    let scale = AttentionScale(given == 0 ? nil : given, width: sizeK)
     var factors: Value?
     if rule == .gated || rule == .gated_delta {
       guard let decay = try widened(4), decay.rank == 3 else { throw node.malformed("needs a decay") }
@@ -252,7 +253,7 @@ extension OnnxOperators {
       }
       state = try l.add(state, try l.matmul(try l.transposeMatrix(try at(k)), written))
       let read = try l.matmul(try at(q), try repeatHeads(state, heads, node, l))
-      outputs.append(try l.scale(read, scale))
+      outputs.append(try l.scale(read, scale.factor, roundings: scale.roundings))
     }
     let joined =
       outputs.isEmpty ? try l.filled(0, [batch, heads, 0, sizeV], q.type) : try l.concat(outputs, axis: 2)
@@ -265,7 +266,7 @@ extension OnnxOperators {
     let l = session.lowering
     let (q, k, v) = (try node.input(0), try node.input(1), try node.input(2))
     guard q.rank == 4, k.rank == 4, v.rank == 4 else { throw node.malformed("needs tensors of four axes") }
-    let scale = try node.float("scale") ?? 1 / Double(q.shape[3]).squareRoot()
+    let scale = AttentionScale(try node.float("scale"), width: q.shape[3])
     let keys = try repeatHeads(k, q.shape[1], node, l)
     let values = try repeatHeads(v, q.shape[1], node, l)
     let precision = try node.int("softmax_precision").map { try elementType($0, node, "softmax_precision") }
@@ -283,5 +284,23 @@ extension OnnxOperators {
     scores = try modified("score_mod", scores)
     let weights = try modified("prob_mod", try l.softmax(scores, axis: 3))
     return [try l.cast(try l.matmul(weights, try l.cast(values, to: inner)), to: v.type)]
+  }
+}
+
+/// What the products of queries and keys are multiplied with: a given number, or one over the root of their width.
+private struct AttentionScale {
+  var factor: Double
+  /// Relative error of the factor in units of 2^-53: of a root and a quotient.
+  var roundings = 0
+
+  init(_ given: Double?, width: Int) {
+    if let given {
+      factor = given
+      return
+    }
+    let root = Double(width).squareRoot()
+    factor = 1 / root
+    // Roots that are powers of two are exact, and so are their inverses.
+    if root.significand != 1 || root * root != Double(width) { roundings = 2 }
   }
 }

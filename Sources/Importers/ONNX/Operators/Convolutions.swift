@@ -1,5 +1,6 @@
 import IR
 import Operators
+import Rigor
 import Tensors
 
 // Convolutions. Constant kernels give affine nodes, variable ones a matrix product with the gathered windows.
@@ -271,40 +272,46 @@ extension OnnxOperators {
       w.shape[0] % groups == 0, w.shape[1] == channels / groups, Array(w.shape.dims[2...]) == kernel,
       shifts.shape.dims == [examples, shiftGroups * taps * 2] + output
     else { throw node.malformed("shapes \(x.shape), \(w.shape) and \(shifts.shape) do not fit") }
-    let offset = try l.doubles(shifts, "the offsets")
+    let offset = try l.rationals(shifts, "the offsets")
     if let mask = node.optional(4), mask.shape.dims != [examples, shiftGroups * taps] + output {
       throw node.malformed("a mask of shape \(mask.shape) does not fit \(x.shape)")
     }
-    let mask = try node.optional(4).map { try l.doubles($0, "the mask") }
+    let mask = try node.optional(4).map { try l.rationals($0, "the mask") }
     let shape: Shape = [examples, channels, taps, positions]
     try l.checkSize(shape)
-    var rows: [[SparseEntry]] = []
-    for n in 0..<examples {
-      for c in 0..<channels {
-        let g = c / (channels / shiftGroups)
-        for tap in 0..<taps {
-          for p in 0..<positions {
-            let (oy, ox) = (p / output[1], p % output[1])
-            let base = ((n * shiftGroups + g) * taps + tap) * 2
-            let dy = offset[base * positions + p]
-            let dx = offset[(base + 1) * positions + p]
-            let y =
-              Double(oy * windows.strides[0] - windows.before[0] + tap / kernel[1] * windows.dilations[0])
-              + dy
-            let xx =
-              Double(ox * windows.strides[1] - windows.before[1] + tap % kernel[1] * windows.dilations[1])
-              + dx
-            let factor = mask?[((n * shiftGroups + g) * taps + tap) * positions + p] ?? 1
-            let plane = (n * channels + c) * extent[0] * extent[1]
-            rows.append(
-              bilinear(y, xx, extent[0], extent[1]).map {
-                SparseEntry(plane + $0.index, $0.coefficient * factor)
-              })
-          }
+    // The weights of one plane of each group of offsets, once for all of its channels.
+    var planes: [[(index: Int, weight: Rational)]] = []
+    for group in 0..<(examples * shiftGroups) {
+      for tap in 0..<taps {
+        let base = (group * taps + tap) * 2
+        let down = tap / kernel[1] * windows.dilations[0] - windows.before[0]
+        let across = tap % kernel[1] * windows.dilations[1] - windows.before[1]
+        for p in 0..<positions {
+          let (oy, ox) = (p / output[1], p % output[1])
+          let y = Rational(oy * windows.strides[0] + down) + offset[base * positions + p]
+          let xx = Rational(ox * windows.strides[1] + across) + offset[(base + 1) * positions + p]
+          let factor = mask?[(group * taps + tap) * positions + p] ?? .one
+          planes.append(bilinear(y, xx, extent[0], extent[1]).map { ($0.index, $0.weight * factor) })
         }
       }
     }
-    let sampled = try l.linear(SparseMap(x.shape, to: shape, rows: rows, roundings: 8), x)
+    let weights = try ExactRows(planes)
+    var rows: [[SparseEntry]] = []
+    for n in 0..<examples {
+      for c in 0..<channels {
+        let group = n * shiftGroups + c / (channels / shiftGroups)
+        let plane = (n * channels + c) * extent[0] * extent[1]
+        for place in 0..<(taps * positions) {
+          rows.append(
+            weights.rows[group * taps * positions + place].map {
+              SparseEntry(plane + $0.index, $0.coefficient)
+            })
+        }
+      }
+    }
+    let map = SparseMap(
+      x.shape, to: shape, rows: rows, denominator: weights.denominator, roundings: weights.roundings)
+    let sampled = try l.linear(map, x)
     let left = try l.reshape(w, [1, groups, w.shape[0] / groups, channels / groups * taps])
     let right = try l.reshape(sampled, [examples, groups, channels / groups * taps, positions])
     let product = try l.reshape(try l.matmul(left, right), Shape([examples, w.shape[0]] + output))
@@ -312,16 +319,21 @@ extension OnnxOperators {
   }
 
   /// The weights of bilinear interpolation at (y, x); points outside the plane count as zero.
-  static func bilinear(_ y: Double, _ x: Double, _ height: Int, _ width: Int) -> [SparseEntry] {
-    guard y > -1, y < Double(height), x > -1, x < Double(width) else { return [] }
-    let (top, left) = (y.rounded(.down), x.rounded(.down))
-    var entries: [SparseEntry] = []
-    for (row, wy) in [(Int(top), 1 - (y - top)), (Int(top) + 1, y - top)] where row >= 0 && row < height {
-      for (column, wx) in [(Int(left), 1 - (x - left)), (Int(left) + 1, x - left)]
-      where column >= 0 && column < width && wx * wy != 0 {
-        entries.append(SparseEntry(row * width + column, wy * wx))
+  static func bilinear(_ y: Rational, _ x: Rational, _ height: Int, _ width: Int) -> [(
+    index: Int, weight: Rational
+  )] {
+    guard y > -1, y < Rational(height), x > -1, x < Rational(width) else { return [] }
+    /// The neighbours inside the plane; the place is within it.
+    func taps(_ at: Rational, _ extent: Int) -> [(index: Int, weight: Rational)] {
+      let low = at.floor.int ?? 0
+      let rest = at - at.floor
+      return [(low, 1 - rest), (low + 1, rest)].filter {
+        $0.0 >= 0 && $0.0 < extent && !$0.1.isZero
       }
     }
-    return entries
+    let columns = taps(x, width)
+    return taps(y, height).flatMap { row in
+      columns.map { (row.index * width + $0.index, row.weight * $0.weight) }
+    }
   }
 }

@@ -2,6 +2,7 @@ import Foundation
 import IR
 import OnnxFormat
 import Operators
+import Rigor
 import Tensors
 
 // Operators whose result is known at import: constants, shapes, ranges, windows.
@@ -30,18 +31,7 @@ extension OnnxOperators {
     "Range": { node, l in
       node.ignore("stash_type")
       let first = try node.input(0)
-      let start = try l.scalar(first, "the start")
-      let limit = try l.scalar(try node.input(1), "the limit")
-      let step = try l.scalar(try node.input(2), "the step")
-      guard step != 0, start.isFinite, limit.isFinite, step.isFinite else {
-        throw node.malformed("a range from \(start) to \(limit) by \(step) has no end")
-      }
-      let count = max(0, ((limit - start) / step).rounded(.up))
-      guard count <= Double(l.foldingLimit) else {
-        throw node.malformed("a range of \(count) elements is too long")
-      }
-      let elements = (0..<Int(count)).map { start + Double($0) * step }
-      return [Value(elements, [elements.count], first.type)]
+      return [try range(first, try node.input(1), try node.input(2), node, l)]
     },
     "EyeLike": { node, l in
       let x = try node.input(0)
@@ -56,7 +46,7 @@ extension OnnxOperators {
     "OneHot": { node, l in [try oneHot(node, l)] },
     "NonZero": { node, l in
       let x = try node.input(0)
-      let elements = try l.doubles(x, "the elements to look at")
+      let elements = try l.exactDoubles(x, "the elements to look at")
       let places = elements.indices.filter { elements[$0] != 0 }
       let rank = max(1, x.rank)
       let strides = x.rank == 0 ? [1] : x.shape.strides
@@ -89,69 +79,40 @@ extension OnnxOperators {
       if let sparse = try node.sparseTensor("sparse_value") { return [try constant(sparse, node)] }
       let tensor = try node.require("value", try node.tensor("value"))
       if case .float32(let numbers) = tensor.values, tensor.type == .float32, numbers.count == 1,
-        !numbers[0].isNaN
+        numbers[0].isFinite
       {
-        let isEpsilon = node.proto.output.contains(where: l.epsilons.contains)
-        let literal = isEpsilon ? l.literals.decimal(numbers[0]) : l.literals.root(numbers[0])
-        if let literal { return [Value([literal], Shape(tensor.shape), .float32)] }
+        var value = try constant(tensor, node)
+        value.literal = Literals.Readings(stored: numbers[0], literals: l.literals)
+        return [value]
       }
       return [try constant(tensor, node)]
     },
   ]
 
-  /// Windows of signal processing and the mel filter bank; their size is known at import.
-  static let windows: [String: Lower] = [
-    "HannWindow": { node, l in [try window(node, l) { 0.5 - 0.5 * cos(2 * .pi * $0) }] },
-    "HammingWindow": { node, l in
-      // The coefficients of the ONNX definition: 25/46 and 21/46.
-      [try window(node, l) { 25.0 / 46 - 21.0 / 46 * cos(2 * .pi * $0) }]
-    },
-    "BlackmanWindow": { node, l in
-      [try window(node, l) { 0.42 - 0.5 * cos(2 * .pi * $0) + 0.08 * cos(4 * .pi * $0) }]
-    },
-    "MelWeightMatrix": { node, l in [try melWeights(node, l)] },
-  ]
-
-  private static func window(_ node: OnnxNode, _ l: Lowering, _ value: (Double) -> Double) throws -> Value {
-    let size = try l.int(try node.input(0), "the size")
-    guard size >= 0, size <= l.foldingLimit else { throw node.malformed("\(size) is no window size") }
-    let type = try elementType(try node.int("output_datatype", default: 1), node, "output_datatype")
-    let periodic = try node.bool("periodic", default: true)
-    let period = Double(periodic ? size : size - 1)
-    return Value((0..<size).map { value(Double($0) / period) }, [size], type)
-  }
-
-  private static func melWeights(_ node: OnnxNode, _ l: Lowering) throws -> Value {
-    let bins = try l.int(try node.input(0), "the number of mel bins")
-    let length = try l.int(try node.input(1), "the DFT length")
-    let rate = try l.int(try node.input(2), "the sample rate")
-    let low = try l.scalar(try node.input(3), "the lower edge")
-    let high = try l.scalar(try node.input(4), "the upper edge")
-    let type = try elementType(try node.int("output_datatype", default: 1), node, "output_datatype")
-    guard bins > 0, length > 0, rate > 0, bins < 1 << 16, length < 1 << 20 else {
-      throw node.malformed("\(bins) bins of a DFT of length \(length) at rate \(rate) are not possible")
+  /// Range: `first`, `first + delta` and so on below the limit.
+  private static func range(_ first: Value, _ last: Value, _ delta: Value, _ node: OnnxNode, _ l: Lowering)
+    throws -> Value
+  {
+    func number(_ value: Value, _ what: String) throws -> Rational {
+      let elements = try l.rationals(value, what)
+      guard elements.count == 1 else { throw node.malformed("\(what) should be one number") }
+      return elements[0]
     }
-    let spectrum = length / 2 + 1
-    func mel(_ hertz: Double) -> Double { 2595 * log10(1 + hertz / 700) }
-    let step = (mel(high) - mel(low)) / Double(bins + 2)
-    let edges = (0..<(bins + 2)).map { i -> Int in
-      let hertz = 700 * (pow(10, (Double(i) * step + mel(low)) / 2595) - 1)
-      // Edges outside the spectrum reach nothing; those that are no numbers neither.
-      let edge = (Double(length + 1) * hertz / Double(rate)).rounded(.down)
-      return edge.isFinite ? Int(max(-1, min(1e9, edge))) : -1
+    let start = try number(first, "the start")
+    let step = try number(delta, "the step")
+    let limit = try number(last, "the limit")
+    guard !step.isZero else { throw node.malformed("a range with the step 0 has no end") }
+    guard let count = ((limit - start) / step).ceiling.int, count <= l.foldingLimit else {
+      throw node.malformed("the range has too many elements")
     }
-    var result = [Double](repeating: 0, count: spectrum * bins)
-    for bin in 0..<bins {
-      let (left, center, right) = (edges[bin], edges[bin + 1], edges[bin + 2])
-      if left == center, center < spectrum, center >= 0 { result[center * bins + bin] = 1 }
-      for i in max(0, left)..<max(0, left, min(center + 1, spectrum)) where center > left {
-        result[i * bins + bin] = Double(i - left) / Double(center - left)
-      }
-      for i in max(0, center)..<max(0, center, min(right, spectrum)) where right > center {
-        result[i * bins + bin] = Double(right - i) / Double(right - center)
-      }
+    if let (a, d) = start.int.flatMap({ a in step.int.map { (a, $0) } }), a.magnitude < 1 << 40,
+      d.magnitude < 1 << 20
+    {
+      // Integers that Float64 holds: fewer than 2^25 steps.
+      return Value((0..<max(0, count)).map { Double(a + $0 * d) }, [max(0, count)], first.type)
     }
-    return Value(result, [spectrum, bins], type)
+    let elements = (0..<max(0, count)).map { start + Rational($0) * step }
+    return try ExactRows.constant(elements, [elements.count], first.type)
   }
 
   /// A tensor attribute as a constant.
@@ -188,7 +149,7 @@ extension OnnxOperators {
   /// Unique: the distinct elements (or slices), where they first stand, the way back, and how often they occur.
   private static func unique(_ node: OnnxNode, _ l: Lowering) throws -> [Value] {
     let x = try node.input(0)
-    let elements = try l.doubles(x, "the elements to look at")
+    let elements = try l.exactDoubles(x, "the elements to look at")
     let sorted = try node.bool("sorted", default: true)
     let axis = try node.int("axis").map { try l.axis($0, x.rank, node) }
     let flat = axis == nil ? try l.reshape(x, [x.shape.count]) : try l.moveAxis(x, axis ?? 0, to: 0)

@@ -9,7 +9,7 @@ extension OnnxOperators {
     "Slice": { node, l in [try slice(node, l)] },
     "Compress": { node, l in
       let x = try node.input(0)
-      let condition = try l.doubles(try node.input(1), "the condition")
+      let condition = try l.exactDoubles(try node.input(1), "the condition")
       let kept = condition.indices.filter { condition[$0] != 0 }
       guard let axis = try node.int("axis") else {
         let flat = try l.reshape(x, [x.shape.count])

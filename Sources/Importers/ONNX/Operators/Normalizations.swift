@@ -105,6 +105,9 @@ extension OnnxOperators {
       try l.mul(x, try l.reshape(scale, Shape(dims))), try l.reshape(bias, Shape(dims)))
   }
 
+  /// Whether a rounded result is a normal number, with room to spare.
+  private static func isNormal(_ x: Double) -> Bool { x.isFinite && x.magnitude > 0x1p-900 }
+
   /// BatchNormalization with stored statistics; with training_mode the statistics of the input, whose running
   /// averages are further outputs.
   private static func batchNormalization(_ node: OnnxNode, _ l: Lowering) throws -> [Value] {
@@ -131,11 +134,15 @@ extension OnnxOperators {
       let normal = try l.normalize(x, axes: axes, epsilon: epsilon)
       let y = try perChannel(normal, scale, bias, node, l)
       func running(_ old: Value, _ new: Value) throws -> Value {
-        try l.add(try l.scale(old, momentum), try l.scale(try l.reshape(new, [channels]), 1 - momentum))
+        // 1 - momentum is rounded once.
+        try l.add(
+          try l.scale(old, momentum), try l.scale(try l.reshape(new, [channels]), 1 - momentum, roundings: 1))
       }
       return [y, try running(mean, current), try running(variance, spread)]
     }
-    guard let s = scale.elements, let b = bias.elements, let m = mean.elements, let v = variance.elements
+    // A factor that leaves the normal range has no relative error; then the operations stay in the graph.
+    guard let s = scale.elements, let b = bias.elements, let m = mean.elements, let v = variance.elements,
+      zip(s, v).allSatisfy({ isNormal($0 / ($1 + epsilon).squareRoot()) || $0 == 0 || $1 + epsilon <= 0 })
     else {
       let factor = try l.mul(scale, try l.reciprocal(try l.sqrt(try l.add(variance, epsilon))))
       let centered = try l.sub(x, try l.reshape(mean, Shape(dims)))

@@ -17,7 +17,7 @@ enum OnnxOperators {
   private static let families: [[String: Lower]] = [
     activations, arithmetic, comparisons, movement, splitting, indexing, generators, products, spectra,
     convolutions, pooling, normalizations, softmaxes, losses, reductions, orderings, recurrences, sequences,
-    resizing, sampling, attention, windows, quantization,
+    resizing, sampling, attention, signalWindows, quantization,
   ]
 
   private static let table: [String: Lower] = families.reduce(into: [:]) { table, family in
@@ -55,6 +55,7 @@ enum OnnxOperators {
     do {
       let results: [Value]
       let isKnown = domain.isEmpty || domain == "ai.onnx.preview" || domain == "ai.onnx.ml"
+      try OnnxTypeConstraints.of(node.op, domain: domain, version: node.version)?.check(node)
       if isKnown, let lower = table[node.op] {
         results = try lower(node, session.lowering)
       } else if isKnown, let lower = controlFlow[node.op] {

@@ -43,11 +43,14 @@ extension OnnxOperators {
         throw node.malformed("a matrix product of \(left.shape) and \(b.shape)")
       }
       let map = Dense(weight, inputShape: left.shape, transposed: transposed)
-      if alpha == 1, let c = node.optional(2), c.isConstant {
-        // One node: the usual fully connected layer.
-        let scaled = beta == 1 ? c : try l.scale(c, beta)
-        let full = try l.broadcast(scaled, to: map.outputShape)
-        if let exact = full.weight { return try l.linear(map, left, bias: exact) }
+      if alpha == 1, let c = node.optional(2), c.isConstant, beta != 0 {
+        guard Shape.broadcast(c.shape, map.outputShape) == map.outputShape else {
+          throw node.malformed("C of shape \(c.shape) does not broadcast to \(map.outputShape)")
+        }
+        // One node: the usual fully connected layer. Where beta C rounds it stays a term with its own account.
+        let full = try l.broadcast(try l.scale(c, beta), to: map.outputShape)
+        if let bias = full.weight { return try l.linear(map, left, bias: bias) }
+        return try l.add(try l.linear(map, left), full)
       }
       product = try l.linear(map, left)
     } else {

@@ -1,9 +1,10 @@
-import Foundation
 import IR
 import Operators
+import Rigor
 import Tensors
 
-// Sampling an image at points that are known at import: the result is linear in the image.
+// Sampling an image at points that are known at import: the result is linear in the image. Places and weights are
+// computed as fractions, because the integer part of a place decides which elements count.
 extension OnnxOperators {
   static let sampling: [String: Lower] = [
     "GridSample": { node, l in [try gridSample(node, l)] },
@@ -25,7 +26,7 @@ extension OnnxOperators {
     else {
       throw node.malformed("a grid of shape \(grid.shape) does not fit \(x.shape)")
     }
-    let points = try l.doubles(grid, "the sampling grid")
+    let points = try l.rationals(grid, "the sampling grid")
     let extent = Array(x.shape.dims[2...])
     guard !extent.contains(0) else { throw node.malformed("an empty image cannot be sampled") }
     let places = Array(grid.shape.dims[1..<(grid.rank - 1)])
@@ -34,96 +35,106 @@ extension OnnxOperators {
     let shape = Shape([x.shape[0], x.shape[1]] + places)
     try l.checkSize(shape)
     // Weights of all points, once for all channels.
-    var sampled: [[SparseEntry]] = []
+    var exact: [[(index: Int, weight: Rational)]] = []
     for point in 0..<(x.shape[0] * perExample) {
       // The grid's last axis counts axes from the innermost one.
-      let at = (0..<rank).map { axis -> Double in
-        let g = points[point * rank + (rank - 1 - axis)]
-        let n = Double(extent[axis])
-        return aligned ? (g + 1) / 2 * (n - 1) : ((g + 1) * n - 1) / 2
+      let at = (0..<rank).map { axis -> Rational in
+        let g = points[point * rank + (rank - 1 - axis)] + 1
+        let n = extent[axis]
+        return (aligned ? g * Rational(n - 1) : g * Rational(n) - 1) / 2
       }
-      sampled.append(sample(at, extent, mode, padding, aligned))
+      exact.append(sample(at, extent, mode, padding, aligned))
     }
+    let sampled = try ExactRows(exact)
     var rows: [[SparseEntry]] = []
     rows.reserveCapacity(shape.count)
     for n in 0..<x.shape[0] {
       for c in 0..<x.shape[1] {
         let base = (n * x.shape[1] + c) * plane
         for p in 0..<perExample {
-          rows.append(sampled[n * perExample + p].map { SparseEntry(base + $0.index, $0.coefficient) })
+          rows.append(
+            sampled.rows[n * perExample + p].map { SparseEntry(base + $0.index, $0.coefficient) })
         }
       }
     }
-    return try l.linear(SparseMap(x.shape, to: shape, rows: rows, roundings: 32), x)
+    let map = SparseMap(
+      x.shape, to: shape, rows: rows, denominator: sampled.denominator, roundings: sampled.roundings)
+    return try l.linear(map, x)
   }
 
   /// The weights of one point: a product over the axes.
   private static func sample(
-    _ at: [Double], _ extent: [Int], _ mode: Interpolation, _ padding: Padding, _ aligned: Bool
-  ) -> [SparseEntry] {
+    _ at: [Rational], _ extent: [Int], _ mode: Interpolation, _ padding: Padding, _ aligned: Bool
+  ) -> [(index: Int, weight: Rational)] {
     let strides = Shape(extent).strides
-    var result = [SparseEntry(0, 1)]
+    let half = Rational(1, 2)
+    var result = [(index: 0, weight: Rational.one)]
     for axis in extent.indices {
-      var x = at[axis]
       let n = extent[axis]
-      let low = aligned ? 0 : -0.5
-      let high = aligned ? Double(n - 1) : Double(n) - 0.5
-      if mode == .nearest {
-        x = x.rounded(.toNearestOrEven)
-      }
+      let last = Rational(n - 1)
+      let low = aligned ? .zero : -half
+      let high = aligned ? last : last + half
+      var x = mode == .nearest ? nearestInteger(at[axis]) : at[axis]
       // A point outside moves to where the padding takes its value from.
       if x < low || x > high {
         switch padding {
-        case .border: x = max(0, min(Double(n - 1), x))
+        case .border: x = max(.zero, min(last, x))
         case .reflection: x = reflected(x, low, high)
+        // No tap of a point so far out lies inside.
+        case .zeros where x < -3 || x > last + 3: return []
         case .zeros: break
         }
       }
-      let taps: [(Int, Double)]
-      let base = Int(max(-1e9, min(1e9, x.rounded(.down))))
-      let t = x - x.rounded(.down)
+      // The point lies within a few elements of the axis.
+      let base = x.floor.int ?? 0
+      let t = x - x.floor
+      let taps: [(Int, Rational)]
       switch mode {
-      case .nearest: taps = [(Int(max(-1e9, min(1e9, x.rounded(.toNearestOrEven)))), 1)]
+      case .nearest: taps = [(nearestInteger(x).int ?? 0, .one)]
       case .linear, .bilinear: taps = [(base, 1 - t), (base + 1, t)]
       case .cubic, .bicubic:
-        let a = -0.75
-        func kernel(_ distance: Double) -> Double {
-          let d = abs(distance)
-          if d <= 1 { return ((a + 2) * d - (a + 3)) * d * d + 1 }
-          return d < 2 ? ((a * d - 5 * a) * d + 8 * a) * d - 4 * a : 0
-        }
-        taps = (-1...2).map { (base + $0, kernel(Double($0) - t)) }
+        let kernel = cubicKernel(Rational(-3, 4))
+        taps = (-1...2).map { (base + $0, kernel((Rational($0) - t).magnitude)) }
       }
-      var sums: [Int: Double] = [:]
-      for (index, weight) in taps where weight != 0 {
+      var sums: [Int: Rational] = [:]
+      for (index, weight) in taps where !weight.isZero {
         var place = index
         if place < 0 || place >= n {
           switch padding {
           case .zeros: continue
           case .border: place = max(0, min(n - 1, place))
-          case .reflection: place = max(0, min(n - 1, Int(reflected(Double(place), low, high))))
+          case .reflection:
+            place = max(0, min(n - 1, reflected(Rational(place), low, high).floor.int ?? 0))
           }
         }
-        sums[place, default: 0] += weight
+        sums[place, default: .zero] += weight
       }
+      let along = sums.sorted { $0.key < $1.key }
       result = result.flatMap { entry in
-        sums.sorted { $0.key < $1.key }.map {
-          SparseEntry(entry.index + $0.key * strides[axis], entry.coefficient * $0.value)
-        }
+        along.map { (entry.index + $0.key * strides[axis], entry.weight * $0.value) }
       }
     }
     return result
   }
 
+  /// The nearest integer, ties to even.
+  private static func nearestInteger(_ x: Rational) -> Rational {
+    let below = x.floor
+    let rest = x - below
+    let half = Rational(1, 2)
+    if rest == half { return (below / 2).isInteger ? below : below + 1 }
+    return rest < half ? below : below + 1
+  }
+
   /// Reflects a coordinate back into [low, high].
-  private static func reflected(_ x: Double, _ low: Double, _ high: Double) -> Double {
+  private static func reflected(_ x: Rational, _ low: Rational, _ high: Rational) -> Rational {
     let range = high - low
-    if range <= 0 { return low }
+    if range.sign <= 0 { return low }
     let distance = x < low ? low - x : x - high
-    if distance <= 0 { return x }
-    let turns = Int(max(-1e9, min(1e9, (distance / range).rounded(.down))))
-    let rest = distance - Double(turns) * range
-    let fromLow = (x < low) == (turns % 2 == 0)
+    if distance.sign <= 0 { return x }
+    let turns = (distance / range).floor
+    let rest = distance - turns * range
+    let fromLow = (x < low) == (turns / 2).isInteger
     return fromLow ? low + rest : high - rest
   }
 
@@ -139,16 +150,20 @@ extension OnnxOperators {
     let extent = Array(size[2...])
     let shape = Shape([extent.reduce(1, *), extent.count + 1])
     try l.checkSize(shape, limit: l.foldingLimit)
-    var points: [Double] = []
+    var points: [Rational] = []
     for coordinate in coordinates(extent) {
       // Innermost axis first, then 1.
       for axis in extent.indices.reversed() {
-        let (i, n) = (Double(coordinate[axis]), Double(extent[axis]))
-        points.append(aligned ? (n == 1 ? -1 : -1 + 2 * i / (n - 1)) : -1 + (2 * i + 1) / n)
+        let (i, n) = (coordinate[axis], extent[axis])
+        if aligned {
+          points.append(n == 1 ? -1 : Rational(2 * i - (n - 1), n - 1))
+        } else {
+          points.append(Rational(2 * i + 1 - n, n))
+        }
       }
-      points.append(1)
+      points.append(.one)
     }
-    let regular = Value(points, shape, theta.type)
+    let regular = try ExactRows.constant(points, shape, theta.type)
     let moved = try l.matmul(regular, try l.transposeMatrix(theta))
     return try l.reshape(moved, Shape([size[0]] + extent + [extent.count]))
   }
@@ -162,14 +177,14 @@ extension OnnxOperators {
   private static func roiAlign(_ node: OnnxNode, _ l: Lowering) throws -> Value {
     let (x, rois) = (try node.input(0), try node.input(1))
     let batch = try l.ints(try node.input(2), "the batch indices")
-    let boxes = try l.doubles(rois, "the regions")
+    let boxes = try l.rationals(rois, "the regions")
     let mode: RoiMode = try node.choice("mode", default: .avg)
     let coordinates: RoiCoordinates = try node.choice(
       "coordinate_transformation_mode", default: node.version < 16 ? .outputHalfPixel : .halfPixel)
     let height = try node.int("output_height", default: 1)
     let width = try node.int("output_width", default: 1)
     let ratio = try node.int("sampling_ratio", default: 0)
-    let scale = try node.float("spatial_scale", default: 1)
+    let scale = Rational(try node.float("spatial_scale", default: 1))
     guard x.rank == 4, rois.rank == 2, rois.shape[1] == 4, batch.count == rois.shape[0], height > 0,
       width > 0,
       height < 1 << 16, width < 1 << 16, ratio >= 0, ratio < 1 << 10,
@@ -180,60 +195,68 @@ extension OnnxOperators {
     try l.checkSize([batch.count, channels, height, width])
     // Adaptive sampling takes about as many samples as a region has elements.
     try l.require(
-      boxes.allSatisfy { ($0 * scale).magnitude < 0x1p20 }
+      boxes.allSatisfy { ($0 * scale).magnitude < Rational(1 << 20) }
         && batch.count * channels * height * width < 1 << 22,
       "regions of this size and number are not supported")
-    let half = coordinates == .halfPixel
-    let offset = half ? 0.5 : 0
-    var lists: [[[SparseEntry]]] = []
-    for r in batch.indices {
-      let left = boxes[4 * r] * scale - offset
-      let top = boxes[4 * r + 1] * scale - offset
-      var roiWidth = boxes[4 * r + 2] * scale - offset - left
-      var roiHeight = boxes[4 * r + 3] * scale - offset - top
-      if !half {
-        roiWidth = Swift.max(roiWidth, 1)
-        roiHeight = Swift.max(roiHeight, 1)
+    let isShifted = coordinates == .halfPixel
+    /// The samples of every bin along one axis of one region.
+    func samples(_ r: Int, _ first: Int, bins: Int, extent: Int) -> [[[(index: Int, weight: Rational)]]] {
+      let offset = isShifted ? Rational(1, 2) : .zero
+      let start = boxes[4 * r + first] * scale - offset
+      var length = boxes[4 * r + first + 2] * scale - offset - start
+      if !isShifted { length = Swift.max(length, 1) }
+      let bin = length / Rational(bins)
+      let count = ratio > 0 ? ratio : Swift.min(1024, Swift.max(0, bin.ceiling.int ?? 0))
+      return (0..<bins).map { b in
+        (0..<count).map { i in
+          clampedTaps(start + bin * (Rational(b) + Rational(2 * i + 1, 2 * count)), extent)
+        }
       }
-      let (binH, binW) = (roiHeight / Double(height), roiWidth / Double(width))
-      let gridH = ratio > 0 ? ratio : Int(Swift.min(1024, Swift.max(0, binH.rounded(.up))))
-      let gridW = ratio > 0 ? ratio : Int(Swift.min(1024, Swift.max(0, binW.rounded(.up))))
+    }
+    // The weights of one plane of each region, once for all channels. By bin: one list of entries, or for the maximum
+    // one list of corners.
+    var planes: [[(index: Int, weight: Rational)]] = []
+    for r in batch.indices {
+      let down = samples(r, 1, bins: height, extent: h)
+      let across = samples(r, 0, bins: width, extent: w)
+      for rows in down {
+        for columns in across {
+          planes.append(
+            mode == .avg
+              ? average(rows, columns, stride: w) : corners(rows, columns, stride: w))
+        }
+      }
+    }
+    let weights = try ExactRows(planes)
+    var lists: [[SparseEntry]] = []
+    let bins = height * width
+    for r in batch.indices {
       for c in 0..<channels {
         let base = (batch[r] * channels + c) * h * w
-        for ph in 0..<height {
-          for pw in 0..<width {
-            var samples: [[SparseEntry]] = []
-            for iy in 0..<gridH {
-              let y = top + Double(ph) * binH + (Double(iy) + 0.5) * binH / Double(gridH)
-              for ix in 0..<gridW {
-                let xx = left + Double(pw) * binW + (Double(ix) + 0.5) * binW / Double(gridW)
-                samples.append(
-                  clampedBilinear(y, xx, h, w).map { SparseEntry(base + $0.index, $0.coefficient) })
-              }
-            }
-            lists.append(samples)
-          }
+        for bin in 0..<bins {
+          lists.append(
+            weights.rows[r * bins + bin].map { SparseEntry(base + $0.index, $0.coefficient) })
         }
       }
     }
     let shape: Shape = [batch.count, channels, height, width]
     if mode == .avg {
-      let rows = lists.map { samples -> [SparseEntry] in
-        let share = 1 / Double(Swift.max(1, samples.count))
-        return samples.joined().map { SparseEntry($0.index, $0.coefficient * share) }
-      }
-      return try l.linear(SparseMap(x.shape, to: shape, rows: rows, roundings: 32), x)
+      let map = SparseMap(
+        x.shape, to: shape, rows: lists, denominator: weights.denominator, roundings: weights.roundings)
+      return try l.linear(map, x)
     }
     // The largest of the weighted corners, as the operator's reference computes it.
-    let corners = lists.map { samples in samples.joined().map { $0 } }
-    guard corners.allSatisfy({ !$0.isEmpty }) else { throw node.unsupported("a region has no samples") }
-    let count = corners.reduce(0) { $0 + $1.count }
+    guard lists.allSatisfy({ !$0.isEmpty }) else { throw node.unsupported("a region has no samples") }
+    let count = lists.reduce(0) { $0 + $1.count }
+    try l.checkSize([count])
     let scaled = try l.linear(
-      SparseMap(x.shape, to: [count], rows: corners.joined().map { [$0] }, roundings: 32), x)
-    let widest = corners.map(\.count).max() ?? 1
+      SparseMap(
+        x.shape, to: [count], rows: lists.joined().map { [$0] }, denominator: weights.denominator,
+        roundings: weights.roundings), x)
+    let widest = lists.map(\.count).max() ?? 1
     var candidates: [Int32] = []
     var next = 0
-    for list in corners {
+    for list in lists {
       for i in 0..<widest { candidates.append(i < list.count ? Int32(next + i) : -1) }
       next += list.count
     }
@@ -242,51 +265,75 @@ extension OnnxOperators {
       [scaled])
   }
 
-  /// Bilinear weights with coordinates clamped to the plane; points further out than one element give nothing.
-  private static func clampedBilinear(_ y: Double, _ x: Double, _ height: Int, _ width: Int) -> [SparseEntry]
-  {
-    guard y >= -1, y <= Double(height), x >= -1, x <= Double(width) else {
-      return [SparseEntry(0, 0)]
+  /// The two elements around a coordinate that is clamped to its axis, and their weights; none for points further out
+  /// than one element.
+  private static func clampedTaps(_ value: Rational, _ extent: Int) -> [(index: Int, weight: Rational)] {
+    guard value >= -1, value <= Rational(extent) else { return [] }
+    let at = Swift.max(value, .zero)
+    // At most the extent.
+    let low = at.floor.int ?? 0
+    if low >= extent - 1 { return [(extent - 1, .one), (extent - 1, .zero)] }
+    let rest = at - at.floor
+    return [(low, 1 - rest), (low + 1, rest)]
+  }
+
+  /// The mean over all pairs of samples: the weights are products, so the axes are summed apart.
+  private static func average(
+    _ rows: [[(index: Int, weight: Rational)]], _ columns: [[(index: Int, weight: Rational)]], stride: Int
+  ) -> [(index: Int, weight: Rational)] {
+    func sums(_ samples: [[(index: Int, weight: Rational)]]) -> [(key: Int, value: Rational)] {
+      var sums: [Int: Rational] = [:]
+      for tap in samples.joined() where !tap.weight.isZero { sums[tap.index, default: .zero] += tap.weight }
+      return sums.sorted { $0.key < $1.key }
     }
-    func axis(_ value: Double, _ extent: Int) -> (Int, Int, Double) {
-      let at = Swift.max(value, 0)
-      let low = Int(at)
-      if low >= extent - 1 { return (extent - 1, extent - 1, 0) }
-      return (low, low + 1, at - Double(low))
+    let share = Rational(1, Swift.max(1, rows.count * columns.count))
+    let across = sums(columns)
+    return sums(rows).flatMap { row in
+      across.map { (row.key * stride + $0.key, row.value * $0.value * share) }
     }
-    let (top, bottom, ly) = axis(y, height)
-    let (left, right, lx) = axis(x, width)
-    return [
-      SparseEntry(top * width + left, (1 - ly) * (1 - lx)), SparseEntry(top * width + right, (1 - ly) * lx),
-      SparseEntry(bottom * width + left, ly * (1 - lx)), SparseEntry(bottom * width + right, ly * lx),
-    ]
+  }
+
+  /// The weighted corners of all samples one by one; a sample outside the plane is a 0.
+  private static func corners(
+    _ rows: [[(index: Int, weight: Rational)]], _ columns: [[(index: Int, weight: Rational)]], stride: Int
+  ) -> [(index: Int, weight: Rational)] {
+    rows.flatMap { row in
+      columns.flatMap { column -> [(index: Int, weight: Rational)] in
+        if row.isEmpty || column.isEmpty { return [(0, .zero)] }
+        return row.flatMap { y in
+          column.map { (y.index * stride + $0.index, y.weight * $0.weight) }
+        }
+      }
+    }
   }
 
   /// Greedy suppression of overlapping boxes; boxes and scores are known at import.
   private static func nonMaxSuppression(_ node: OnnxNode, _ l: Lowering) throws -> Value {
     let (boxes, scores) = (try node.input(0), try node.input(1))
-    let corners = try l.doubles(boxes, "the boxes")
-    let points = try l.doubles(scores, "the scores")
+    let corners = try l.rationals(boxes, "the boxes")
+    let points = try l.exactDoubles(scores, "the scores")
     let most = try node.optional(2).map { try l.int($0, "the number of boxes") } ?? 0
-    let overlap = try node.optional(3).map { try l.scalar($0, "the overlap") } ?? 0
+    let overlap = Rational(try node.optional(3).map { try l.scalar($0, "the overlap") } ?? 0)
     let threshold = try node.optional(4).map { try l.scalar($0, "the score threshold") }
     let centered = try node.bool("center_point_box", default: false)
     guard boxes.rank == 3, scores.rank == 3, boxes.shape[2] == 4, scores.shape[2] == boxes.shape[1],
       scores.shape[0] == boxes.shape[0]
     else { throw node.malformed("boxes \(boxes.shape) and scores \(scores.shape) do not fit") }
     let count = boxes.shape[1]
-    func box(_ b: Int, _ i: Int) -> (y0: Double, x0: Double, y1: Double, x1: Double) {
+    typealias Box = (y0: Rational, x0: Rational, y1: Rational, x1: Rational)
+    func box(_ b: Int, _ i: Int) -> Box {
       let c = Array(corners[((b * count + i) * 4)..<((b * count + i + 1) * 4)])
       if centered { return (c[1] - c[3] / 2, c[0] - c[2] / 2, c[1] + c[3] / 2, c[0] + c[2] / 2) }
       return (Swift.min(c[0], c[2]), Swift.min(c[1], c[3]), Swift.max(c[0], c[2]), Swift.max(c[1], c[3]))
     }
-    func intersectionOverUnion(_ b: Int, _ i: Int, _ j: Int) -> Double {
+    /// Whether the intersection over the union is above the threshold.
+    func overlaps(_ b: Int, _ i: Int, _ j: Int) -> Bool {
       let (p, q) = (box(b, i), box(b, j))
-      let height = Swift.max(0, Swift.min(p.y1, q.y1) - Swift.max(p.y0, q.y0))
-      let width = Swift.max(0, Swift.min(p.x1, q.x1) - Swift.max(p.x0, q.x0))
-      let area = { (r: (y0: Double, x0: Double, y1: Double, x1: Double)) in (r.y1 - r.y0) * (r.x1 - r.x0) }
+      let height = Swift.max(.zero, Swift.min(p.y1, q.y1) - Swift.max(p.y0, q.y0))
+      let width = Swift.max(.zero, Swift.min(p.x1, q.x1) - Swift.max(p.x0, q.x0))
+      let area = { (r: Box) in (r.y1 - r.y0) * (r.x1 - r.x0) }
       let union = area(p) + area(q) - height * width
-      return union > 0 ? height * width / union : 0
+      return union.sign > 0 ? height * width > overlap * union : overlap.sign < 0
     }
     var selected: [Double] = []
     for b in 0..<boxes.shape[0] {
@@ -296,7 +343,7 @@ extension OnnxOperators {
           .sorted { points[base + $0] == points[base + $1] ? $0 < $1 : points[base + $0] > points[base + $1] }
         var kept: [Int] = []
         for i in order where kept.count < most {
-          if kept.allSatisfy({ intersectionOverUnion(b, i, $0) <= overlap }) { kept.append(i) }
+          if kept.allSatisfy({ !overlaps(b, i, $0) }) { kept.append(i) }
         }
         for i in kept { selected += [Double(b), Double(c), Double(i)] }
       }

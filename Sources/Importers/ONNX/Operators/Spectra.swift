@@ -95,7 +95,7 @@ extension OnnxOperators {
     return firstQuarterCosine(p, n)
   }
 
-  private static func sine(_ k: Int, _ n: Int) -> Double {
+  static func sine(_ k: Int, _ n: Int) -> Double {
     var p = 2 * (k % n)
     let sign: Double = p > n ? -1 : 1
     if p > n { p = 2 * n - p }
