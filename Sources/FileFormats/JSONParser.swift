@@ -14,15 +14,19 @@ extension JSONValue {
   public static func parse(
     _ bytes: [UInt8], file: String, firstLine: Int = 1, stored: Int? = nil
   ) throws -> JSONValue {
-    try bytes.withUnsafeBufferPointer { buffer in
-      try parse(buffer, file: file, firstLine: firstLine, stored: stored)
+    var budget = JSONParser.budget(stored: stored ?? bytes.count)
+    return try bytes.withUnsafeBufferPointer { buffer in
+      try parse(buffer, file: file, firstLine: firstLine, &budget)
     }
   }
 
   /// Reads one JSON text from a string.
   public static func parse(_ text: String, file: String = "JSON text") throws -> JSONValue {
     var text = text
-    return try text.withUTF8 { try parse($0, file: file, firstLine: 1) }
+    return try text.withUTF8 { bytes in
+      var budget = JSONParser.budget(stored: bytes.count)
+      return try parse(bytes, file: file, firstLine: 1, &budget)
+    }
   }
 
   /// Reads a JSON file, plain or gzip-compressed.
@@ -37,12 +41,18 @@ extension JSONValue {
   public static func parseLines(
     contentsOf path: String, limit: Int = Gzip.defaultLimit
   ) throws -> [(line: Int, value: JSONValue)] {
-    try parseLines(Gzip.contents(ofFile: path, limit: limit), file: path)
+    let (bytes, stored) = try Gzip.sizedContents(ofFile: path, limit: limit)
+    return try parseLines(bytes, file: path, stored: stored)
   }
 
   /// Reads JSON lines from memory.
-  public static func parseLines(_ bytes: [UInt8], file: String) throws -> [(line: Int, value: JSONValue)] {
+  ///
+  /// - Parameter stored: The size of the file that the text was inflated from; the text's own if nil.
+  public static func parseLines(
+    _ bytes: [UInt8], file: String, stored: Int? = nil
+  ) throws -> [(line: Int, value: JSONValue)] {
     var result: [(line: Int, value: JSONValue)] = []
+    var budget = JSONParser.budget(stored: stored ?? bytes.count)
     try bytes.withUnsafeBufferPointer { buffer in
       var start = 0
       var line = 1
@@ -50,7 +60,7 @@ extension JSONValue {
         let end = buffer[start...].firstIndex(of: UInt8(ascii: "\n")) ?? buffer.count
         let part = UnsafeBufferPointer(rebasing: buffer[start..<end])
         if part.contains(where: { $0 != 32 && $0 != 9 && $0 != 13 }) {
-          result.append((line, try parse(part, file: file, firstLine: line)))
+          result.append((line, try parse(part, file: file, firstLine: line, &budget)))
         }
         start = end + 1
         line += 1
@@ -60,9 +70,10 @@ extension JSONValue {
   }
 
   private static func parse(
-    _ buffer: UnsafeBufferPointer<UInt8>, file: String, firstLine: Int, stored: Int? = nil
+    _ buffer: UnsafeBufferPointer<UInt8>, file: String, firstLine: Int, _ budget: inout Int
   ) throws -> JSONValue {
-    var parser = JSONParser(bytes: buffer, stored: stored ?? buffer.count)
+    var parser = JSONParser(bytes: buffer, budget: budget)
+    defer { budget = parser.budget }
     do {
       return try parser.document()
     } catch let failure as JSONParser.Failure {
@@ -92,12 +103,17 @@ private struct JSONParser {
   var i = 0
   var depth = 0
   /// How many more values are accepted.
-  private var budget: Int
+  private(set) var budget: Int
 
-  init(bytes: UnsafeBufferPointer<UInt8>, stored: Int) {
+  init(bytes: UnsafeBufferPointer<UInt8>, budget: Int) {
     self.bytes = bytes
+    self.budget = budget
+  }
+
+  /// The values that a file of a size may hold.
+  static func budget(stored: Int) -> Int {
     let (allowed, overflow) = stored.multipliedReportingOverflow(by: ReaderLimits.jsonValuesPerByte)
-    budget = max(ReaderLimits.jsonFloor, overflow ? Int.max : allowed)
+    return max(ReaderLimits.jsonFloor, overflow ? Int.max : allowed)
   }
 
   /// The byte at the cursor, 0 at the end (a zero byte is valid nowhere outside a string).

@@ -9,7 +9,8 @@ import Testing
 @Suite struct DecimalTests {
   /// The doubles around a number, checked against exact rationals.
   @Test(arguments: [
-    "0.1", "-0.1", "0.5", "1e-400", "123456789012345678901234567890", "2/255", "1/3", "4", "1e22", "1e23",
+    "0.1", "-0.1", "0.5", "1e-400", "-1e-400", "1e-19999", "-0.5e-2000", "0e9",
+    "123456789012345678901234567890", "2/255", "1/3", "4", "1e22", "1e23",
   ])
   func numbersAreEnclosed(text: String) throws {
     let number = try #require(DecimalNumber(text))

@@ -38,11 +38,21 @@ public struct HDF5File: ~Copyable {
     private var headers: [Int: HDF5ObjectHeader] = [:]
     private var groups: [Int: HDF5Group?] = [:]
     var heap = HDF5GlobalHeap()
+    /// Numbers that were read. Many names may lead to one data set: together they may be some times what is stored.
+    private var numbers = 0
 
     init(_ bytes: HDF5Bytes) throws(FileError) {
       let superblock = try HDF5Superblock(bytes)
       self.bytes = superblock.bytes
       root = superblock.root
+    }
+
+    func count(_ more: Int, of object: String) throws(FileError) {
+      numbers += more
+      guard numbers <= max(ReaderLimits.inflatedFloor, 16 * bytes.bytes.count) else {
+        throw FileError(
+          file: bytes.file, place: object, reason: "data sets are read more often than they are stored")
+      }
     }
 
     func header(_ place: Int) throws(FileError) -> HDF5ObjectHeader {
@@ -195,6 +205,7 @@ public struct HDF5File: ~Copyable {
     case .text, .heapText, .other: throw error(object, "does not hold numbers")
     }
     guard shape.extents.count <= 8 else { throw error(object, "has more than 8 axes") }
+    try contents.count(shape.count, of: object)
     let stored = try HDF5Storage(bytes, name: object, space: shape, type: element).read(header)
     return Dataset(shape: shape.extents, values: Self.numbers(stored, element, count: shape.count))
   }

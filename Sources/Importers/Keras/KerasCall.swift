@@ -191,7 +191,7 @@ final class KerasCall {
     proto.attribute = attributes
     let node = try OnnxNode(
       proto, inputs: inputs, version: OnnxImporter.opsets.upperBound,
-      tensors: TensorDecoder(file: session.file.path))
+      tensors: TensorDecoder(file: session.file.path), literals: l.literals)
     return try OnnxOperators.lower(node, on: l)
   }
 }

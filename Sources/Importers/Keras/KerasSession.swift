@@ -40,7 +40,7 @@ final class KerasSession {
   init(_ file: KerasFile, _ options: ImportOptions) {
     self.file = file
     self.options = options
-    lowering = Lowering(file: file.path, storedElements: 0)
+    lowering = Lowering(file: file.path, storedElements: 0, arithmetic: options.arithmetic)
   }
 
   /// The whole network.

@@ -102,9 +102,7 @@ extension KerasLayers {
     "relu": Relu(), "sigmoid": Sigmoid(), "tanh": Tanh(), "softplus": Softplus(), "softsign": Softsign(),
     "silu": Silu(), "swish": Silu(), "gelu": Gelu(), "mish": Mish(), "exponential": Exp(),
     "elu": Elu.elu(alpha: 1), "celu": Elu.celu(alpha: 1), "relu6": Operators.Clip(0, 6),
-    // The constants of Klambauer et al. (2017) as Keras has them.
-    "selu": Elu.selu(alpha: 1.6732632423543772, gamma: 1.0507009873554805),
-    "leaky_relu": Relu(negativeSlope: 0.2), "hard_silu": HardSwish(), "hard_swish": HardSwish(),
+    "hard_silu": HardSwish(), "hard_swish": HardSwish(),
     "hard_tanh": Operators.Clip(-1, 1), "soft_shrink": Shrink(lambda: 0.5, bias: 0.5),
     "hard_shrink": Shrink(lambda: 0.5, bias: 0), "sparse_sigmoid": HardSigmoid(alpha: 0.5, beta: 0.5),
   ]
@@ -115,7 +113,15 @@ extension KerasLayers {
     switch name {
     case "hard_sigmoid":
       // Before version 3 the slope was 0.2.
-      return try l.elementwise(HardSigmoid(alpha: call.isKeras3 ? 1.0 / 6 : 0.2, beta: 0.5), x)
+      let slope = l.literals.standard(call.isKeras3 ? 1.0 / 6 : 0.2)
+      return try l.elementwise(HardSigmoid(alpha: slope, beta: 0.5), x)
+    case "leaky_relu":
+      return try l.elementwise(Relu(negativeSlope: l.literals.standard(0.2)), x)
+    case "selu":
+      // The constants of Klambauer et al. (2017) as Keras has them.
+      let alpha = l.literals.standard(1.6732632423543772)
+      return try l.elementwise(
+        Elu.selu(alpha: alpha, gamma: l.literals.standard(1.0507009873554805)), x)
     case "tanh_shrink": return try l.sub(x, try l.elementwise(Tanh(), x))
     case "log_sigmoid": return try l.negate(try l.elementwise(Softplus(), try l.negate(x)))
     case "squareplus":

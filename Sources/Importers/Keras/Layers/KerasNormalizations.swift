@@ -144,9 +144,12 @@ extension KerasLayers {
     guard mean.count == count, variance.count == count, variance.allSatisfy({ $0 >= 0 }) else {
       throw call.config.unsupported("\(mean.count) means do not fit an input of shape \(x.shape)")
     }
-    // A correctly rounded root is off by at most 2^-53 of itself.
-    let deviation = Value(
-      Weight(Tensor(Shape(dims), variance.map { max($0.squareRoot(), 1e-7) })), .float32, roundings: 1)
+    // A correctly rounded root is off by at most 2^-53 of itself; a deployed layer has that of float32.
+    let isReal = call.l.arithmetic == .real
+    let roots = variance.map {
+      isReal ? max($0.squareRoot(), 1e-7) : Double(max(Float($0).squareRoot(), 1e-7))
+    }
+    let deviation = Value(Weight(Tensor(Shape(dims), roots)), .float32, roundings: isReal ? 1 : 0)
     let center = Value(mean, Shape(dims), .float32)
     if try call.config.bool("invert", default: false) {
       return KerasValue(try call.l.add(try call.l.mul(x, deviation), center))
