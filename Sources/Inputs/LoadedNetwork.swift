@@ -17,15 +17,16 @@ public struct LoadedNetwork: Sendable {
   /// Reads a network and a box of its inputs. Shapes may depend on inputs that the box fixes.
   ///
   /// - Throws: `FileError`, `UnsupportedOperator`, `GraphError`.
-  public init(network path: String, box: BoxDocument, batch: Int? = nil) throws {
+  public init(network path: String, box: BoxDocument, batch: Int? = nil, shapes: [String: Shape] = [:]) throws
+  {
     let values: NamedOrSingle<DecimalTensor> =
       switch box.boxes {
       case .single(let box): .single(box.lower)
       case .named(let boxes): .named(boxes.map { (name: $0.name, value: $0.value.lower) })
       }
     let corner = InputDocument(file: box.file, values: values)
-    network = try ImportedNetwork.load(path, batch: batch, document: corner)
-    inputs = try NetworkInputs(corner, for: network.graph)
+    network = try ImportedNetwork.load(path, batch: batch, shapes: shapes, document: corner)
+    inputs = try network.inputs(from: corner)
   }
 
   /// Checks that a region leaves alone the inputs whose values the shapes of the graph depend on.
@@ -45,8 +46,11 @@ public struct LoadedNetwork: Sendable {
   ///
   /// - Parameters:
   ///   - batch: extent of a dynamic leading dimension; 1 if nil.
+  ///   - shapes: shapes of inputs with extents that the file leaves open, by name.
   /// - Throws: `FileError`, `UnsupportedOperator`, `GraphError`.
-  public init(network path: String, input: String? = nil, batch: Int? = nil) throws {
+  public init(network path: String, input: String? = nil, batch: Int? = nil, shapes: [String: Shape] = [:])
+    throws
+  {
     var document: InputDocument?
     var source: NetworkInputs.Source?
     if let input {
@@ -55,9 +59,9 @@ public struct LoadedNetwork: Sendable {
       document = try InputDocument(contentsOf: sample)
       source = .sample(sample)
     }
-    network = try ImportedNetwork.load(path, batch: batch, document: document)
+    network = try ImportedNetwork.load(path, batch: batch, shapes: shapes, document: document)
     if let document {
-      inputs = try NetworkInputs(document, for: network.graph, source: source)
+      inputs = try network.inputs(from: document, source: source)
     } else {
       inputs = NetworkInputs(zerosFor: network.graph)
     }
@@ -65,18 +69,58 @@ public struct LoadedNetwork: Sendable {
 }
 
 extension ImportedNetwork {
-  /// Reads a network, with extents that the file leaves open taken from the values of `document`.
-  public static func load(_ path: String, batch: Int? = nil, document: InputDocument?) throws
+  /// The values of a document; an error says which extents were assumed.
+  func inputs(from document: InputDocument, source: NetworkInputs.Source? = nil) throws -> NetworkInputs {
+    do {
+      return try NetworkInputs(document, for: graph, source: source)
+    } catch var error as FileError where !assumedExtents.isEmpty {
+      error.reason += "; " + AssumedExtents.text(assumedExtents)
+      throw error
+    }
+  }
+
+  /// Reads a network, with extents that the file leaves open taken from `shapes` and the values of `document`.
+  ///
+  /// - Throws: what importers throw, and `FileError` for a shape of an input that the network does not have or that is
+  ///   not the input's.
+  public static func load(
+    _ path: String, batch: Int? = nil, shapes: [String: Shape] = [:], document: InputDocument?
+  ) throws -> ImportedNetwork {
+    let network = try load(path, ImportOptions(batch: batch, shapes: shapes), document)
+    for (name, shape) in shapes.sorted(by: { $0.key < $1.key }) {
+      guard let node = network.graph.inputNodes.first(where: { $0.name == name }) else {
+        let names = network.graph.inputNodes.map(\.name).joined(separator: ", ")
+        throw FileError(
+          file: path, reason: "a shape was given for '\(name)', which is no input; its inputs are \(names)")
+      }
+      guard node.shape == shape else {
+        throw FileError(
+          file: path, place: "input '\(name)'",
+          reason: "has shape \(node.shape); the shape given for it is \(shape)")
+      }
+    }
+    return network
+  }
+
+  private static func load(_ path: String, _ options: ImportOptions, _ document: InputDocument?) throws
     -> ImportedNetwork
   {
-    let options = ImportOptions(batch: batch)
     guard let document else { return try Importer.load(path, options) }
     switch document.values {
     case .named(let entries):
       return try load(path, options, entries.map { ($0.name, $0.value) })
     case .single(let value):
-      // The name is known only once the file is read; a second reading is needed only if the shape does not fit.
-      let first = try Importer.load(path, options)
+      // The name is known only once the file is read; a second reading is needed only if the shape does not fit, or
+      // what the file says cannot be built.
+      let first: ImportedNetwork
+      do {
+        first = try Importer.load(path, options)
+      } catch {
+        guard value.shape != nil, let name = try? OnnxImporter.inputNames(path: path), name.count == 1 else {
+          throw error
+        }
+        return try load(path, options, [(name[0], value)])
+      }
       guard let node = first.graph.inputNodes.first, first.graph.inputs.count == 1,
         node.shape.count != value.count
       else { return first }
@@ -97,8 +141,13 @@ extension ImportedNetwork {
     do {
       return try Importer.load(path, given)
     } catch let failure as FileError {
-      // The values may lack or add axes of extent 1, or not fit at all: what the file itself says decides.
-      guard let plain = try? Importer.load(path, options) else { throw failure }
+      // The values may lack or add axes of extent 1: then what the file itself says decides. If they do not fit that
+      // either, the failure says why.
+      guard let plain = try? Importer.load(path, options),
+        named.allSatisfy({ name, value in
+          plain.graph.inputNodes.first { $0.name == name }.map { $0.shape.count == value.count } ?? true
+        })
+      else { throw failure }
       return plain
     }
   }
