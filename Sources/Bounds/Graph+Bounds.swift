@@ -101,8 +101,7 @@ struct BoundProblem {
 
   /// CROWN, then every row once more with slopes of its own; with `optimizes`, intermediate values too.
   private func optimized(optimizes: Bool = true) throws -> (result: BoundResult, tightenedRows: Int) {
-    var engine = makeEngine(.backward, optimizes: optimizes)
-    try engine.run()
+    let engine = try ran(.backward, optimizes: optimizes)
     var result = try finish(engine, .alphaCrown)
     let relaxed = RelaxedGraph(engine)
     for (position, target) in targets.enumerated()
@@ -203,7 +202,11 @@ struct BoundProblem {
       let steps = Self.work(rows: passRows, graph) / stepWork(rows: max(1, outputRows), crown)
       optimizedProblem.options.iterations = min(options.iterations, Int(min(steps, 1e6)))
     }
-    if isSmall || optimizedProblem.options.iterations > 0 {
+    let relaxed = RelaxedGraph(crown)
+    let hasChoice = targets.contains {
+      crown.varies[$0.node] && SlopeOptimizer.hasChoice(relaxed, target: $0.node)
+    }
+    if hasChoice && (isSmall || optimizedProblem.options.iterations > 0) {
       result.intersect(try optimizedProblem.optimized(optimizes: isSmall).result, coefficients: true)
       options.progress?(result)
     }
@@ -265,8 +268,10 @@ struct BoundProblem {
   }
 
   /// An engine that has run.
-  private func ran(_ tightening: BoundEngine.Tightening, usesLines: Bool = true) throws -> BoundEngine {
-    var engine = makeEngine(tightening, usesLines: usesLines)
+  private func ran(
+    _ tightening: BoundEngine.Tightening, optimizes: Bool = false, usesLines: Bool = true
+  ) throws -> BoundEngine {
+    var engine = makeEngine(tightening, optimizes: optimizes, usesLines: usesLines)
     try engine.run()
     return engine
   }

@@ -215,4 +215,31 @@ import Testing
         if case .composite(let c) = $0.operation { c is Normalization } else { false }
       })
   }
+
+  /// Deviations from means along one axis over roots of mean squares along another: not what is normalised, and the
+  /// value is that of the formula.
+  @Test func meansAlongAnotherAxis() throws {
+    var model = ModelBuilder(opset: 15)
+    model.input("x", [2, 3])
+    model.constant("eps", [], floats: [0.5])
+    model.add("ReduceMean", ["x"], ["mean"], [ModelBuilder.ints("axes", [0])])
+    model.add("Sub", ["x", "mean"], ["d"])
+    model.add("Mul", ["d", "d"], ["sq"])
+    model.add("ReduceMean", ["sq"], ["v"], [ModelBuilder.ints("axes", [1])])
+    model.add("Add", ["v", "eps"], ["ve"])
+    model.add("Sqrt", ["ve"], ["sd"])
+    model.add("Div", ["d", "sd"], ["y"])
+    model.output("y")
+    let x = [1.0, -2, 4, 3, 0.5, -1]
+    let means: [Double] = (0..<3).map { (column: Int) -> Double in (x[column] + x[column + 3]) / 2 }
+    let d: [Double] = (0..<6).map { (i: Int) -> Double in x[i] - means[i % 3] }
+    let y = try model.load().run([x])[0]
+    for i in 0..<6 {
+      let row = Array(d[(i / 3 * 3)..<(i / 3 * 3 + 3)])
+      let squares: Double = row.reduce(0) { $0 + $1 * $1 }
+      let root: Double = (squares / 3 + 0.5).squareRoot()
+      let expected: Double = d[i] / root
+      #expect(abs(y[i] - expected) <= 1e-12)
+    }
+  }
 }

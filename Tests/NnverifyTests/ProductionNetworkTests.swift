@@ -10,7 +10,7 @@ struct ProductionNetworkTests {
 
   @Test(arguments: [
     ("r01-stft-two-axes", "net"), ("r02-dynamicquantizelstm", "net"),
-    ("r03-dynamicquantizelinear-matmulinteger", "net"), ("r04-convinteger", "net"),
+    ("r03-dynamicquantizelinear-matmulinteger", "matmulinteger-only"), ("r04-convinteger", "net"),
     ("r05-inspect-needs-a-value", "net"), ("r06-inspect-needs-extents", "net"),
     ("r11-softmax-in-parts", "net"), ("r11-softmax-in-parts", "plain"), ("r11-softmax-in-parts", "expand"),
     ("r11-softmax-in-parts", "reshape"), ("r11-softmax-in-parts", "max-inf"),
@@ -25,6 +25,27 @@ struct ProductionNetworkTests {
     for (value, other) in zip(values, expected) {
       #expect(abs(value - other) <= 1e-5 * max(1, abs(other)), "\(folder)/\(name)")
     }
+  }
+
+  /// Extents and values that a file leaves open can be given to `inspect`.
+  @Test func inspectWithValuesAndExtents() throws {
+    let folder = "r05-inspect-needs-a-value"
+    let fixed = try json("inspect", path(folder + "/net.onnx"), "--input", path(folder + "/input.json"))
+    #expect(fixed["fixed_inputs"]?[0]?.stringValue == "sr")
+    let network = path("r06-inspect-needs-extents/net.onnx")
+    let shaped = try json("inspect", network, "--shape", "x=1,2,8,6")
+    #expect(shaped["outputs"]?[0]?["shape"]?.ints == [1, 4, 8, 6])
+    let refused = try nnverify("inspect", network)
+    #expect(refused.status == 2 && refused.errors.contains("x axis 2 (height) = 1"))
+    let unknown = try nnverify("inspect", network, "--shape", "z=1,2")
+    #expect(unknown.status == 2 && unknown.errors.contains("its inputs are x"))
+  }
+
+  /// The value that was given does not fit, not the extents that would have been assumed.
+  @Test func messagesSayWhatDoesNotFit() throws {
+    let folder = "r17-misleading-extents"
+    let result = try nnverify("run", path(folder + "/net.onnx"), "--input", path(folder + "/input.json"))
+    #expect(result.status == 2 && !result.errors.contains("[1, 2, 1]"), "\(result.errors)")
   }
 
   /// All numbers of a document, in their order.

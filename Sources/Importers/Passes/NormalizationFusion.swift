@@ -38,16 +38,17 @@ public struct NormalizationFusion {
       guard graph[numerator.node].shape == node.shape, let inverse = inverseRoot(factor),
         let moment = moment(inverse.base, node.elementType)
       else { continue }
-      let centered = centered(numerator.node, node.elementType)
+      let type = node.elementType
+      let centered = deviations(numerator.node, moment.target, type)
+      let isOwn: Bool =
+        switch moment.kind {
+        case .square:
+          moment.of == numerator.node
+            || centered != nil && deviations(moment.of, moment.target, type) == centered
+        case .variance: centered == moment.of
+        }
+      guard isOwn else { continue }
       let x = centered ?? numerator.node
-      switch moment.kind {
-      case .square, .deviation:
-        guard
-          moment.of == numerator.node || centered != nil && self.centered(moment.of, node.elementType) == x
-        else { continue }
-      case .variance:
-        guard moment.of == centered else { continue }
-      }
       return unit(node, of: x, inverse, moment, isCentered: centered != nil, bias: nil)
     }
     return nil
@@ -64,8 +65,9 @@ public struct NormalizationFusion {
       for (numerator, factor) in scalings(at: graph[own.node]) where numerator.isIdentity {
         let x = numerator.node
         guard graph[x].shape == node.shape, let inverse = inverseRoot(factor),
-          let moment = moment(inverse.base, node.elementType), moment.kind != .square,
-          moment.of == x || moment.kind == .deviation && centered(moment.of, node.elementType) == x
+          let moment = moment(inverse.base, node.elementType),
+          moment.kind == .variance
+            ? moment.of == x : deviations(moment.of, moment.target, node.elementType) == x
         else { continue }
         let same = scalings(at: graph[other.node]).contains { mean, second in
           guard let inner = inverseRoot(second.at(other.index)), inner.root == inverse.root,
@@ -156,8 +158,6 @@ public struct NormalizationFusion {
     enum Kind {
       /// The mean square of `of`.
       case square
-      /// The mean square of `of`, which are deviations from a mean.
-      case deviation
       /// The mean square of `of` minus its squared mean.
       case variance
     }
@@ -174,8 +174,7 @@ public struct NormalizationFusion {
       base = ElementView(graph[base.node].inputs[0], index: base.index).origin(in: graph)
     }
     if let square = meanSquare(base, type) {
-      return Moment(
-        kind: kind(square.of, type), of: square.of, target: square.target, length: square.length)
+      return Moment(kind: .square, of: square.of, target: square.target, length: square.length)
     }
     guard base.uniformFactor == 1, let (terms, bias) = sum(base.node), terms.count == 2, bias == nil else {
       return nil
@@ -191,10 +190,6 @@ public struct NormalizationFusion {
       return Moment(kind: .variance, of: square.of, target: square.target, length: square.length)
     }
     return nil
-  }
-
-  private func kind(_ id: NodeID, _ type: ElementType) -> Moment.Kind {
-    centered(id, type) == nil ? .square : .deviation
   }
 
   private func isPositivePart(_ f: any ElementwiseFunction) -> Bool {
@@ -213,11 +208,15 @@ public struct NormalizationFusion {
     return (graph[sum.of].inputs[0], sum.target, length)
   }
 
-  /// What the blocks' own means were subtracted from, if `id` is such a difference.
-  private func centered(_ id: NodeID, _ type: ElementType) -> NodeID? {
+  /// What the means of these blocks were subtracted from, if `id` is such a difference.
+  private func deviations(_ id: NodeID, _ target: [Int32], _ type: ElementType) -> NodeID? {
     guard let (terms, bias) = sum(id), terms.count == 2, bias == nil else { return nil }
     for (own, other) in [(terms[0], terms[1]), (terms[1], terms[0])] where own.isIdentity {
-      if let mean = other.sum(in: graph), mean.of == own.node, mean.meanSign(type) == -1 { return own.node }
+      if let mean = other.sum(in: graph), mean.of == own.node, mean.target == target,
+        mean.meanSign(type) == -1
+      {
+        return own.node
+      }
     }
     return nil
   }
