@@ -4,7 +4,7 @@ import PackageDescription
 /// The libraries a research script can import, in the order of their dependencies.
 let libraries = [
   "Limits", "Tensors", "Rigor", "IR", "Operators", "FileFormats", "Importers", "Specifications", "Domains",
-  "Inputs", "LinearPrograms", "Bounds", "Search", "SMT", "Language", "Circuits", "Explanations", "Results",
+  "Inputs", "LinearPrograms", "Bounds", "SMT", "Search", "Language", "Circuits", "Explanations", "Results",
   "Reports",
 ]
 
@@ -25,8 +25,6 @@ let package = Package(
       name: "CBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
     .systemLibrary(name: "CGMP", providers: [.apt(["libgmp-dev"])]),
     .systemLibrary(name: "CZ3", providers: [.apt(["libz3-dev"])]),
-    .systemLibrary(
-      name: "CHDF5", pkgConfig: "hdf5-serial", providers: [.apt(["libhdf5-dev"])]),
     .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
     .target(name: "CKernels"),
 
@@ -45,7 +43,7 @@ let package = Package(
     .target(
       name: "OnnxFormat",
       dependencies: ["FileFormats", .product(name: "SwiftProtobuf", package: "swift-protobuf")]),
-    .target(name: "FileFormats", dependencies: ["CZlib", "CHDF5"]),
+    .target(name: "FileFormats", dependencies: ["CZlib"]),
     .target(
       name: "Importers",
       dependencies: [
@@ -60,9 +58,10 @@ let package = Package(
     .target(name: "Bounds", dependencies: ["Domains", "Limits"]),
     .target(name: "LinearPrograms", dependencies: ["Limits", "Rigor"]),
     .target(
-      name: "Search", dependencies: ["Bounds", "Limits", "LinearPrograms", "Specifications", "Importers"]),
-    .target(
       name: "SMT", dependencies: ["Bounds", "Limits", "LinearPrograms", "Specifications", "Importers", "CZ3"]),
+    .target(
+      name: "Search",
+      dependencies: ["Bounds", "Limits", "LinearPrograms", "SMT", "Specifications", "Importers"]),
     .target(name: "Language", dependencies: ["FileFormats"]),
     .target(
       name: "Circuits",
@@ -104,7 +103,10 @@ let package = Package(
 
     // Tests.
     .testTarget(name: "LimitsTests", dependencies: ["Limits"]),
-    .testTarget(name: "FileFormatsTests", dependencies: ["FileFormats", "TestSupport"]),
+    .testTarget(
+      name: "FileFormatsTests", dependencies: ["FileFormats", "TestSupport"],
+      exclude: ["write_hdf5_cases.py"],
+      resources: [.copy("Fixtures")]),
     .testTarget(name: "RigorTests", dependencies: ["Rigor"]),
     .testTarget(name: "LinearProgramsTests", dependencies: ["LinearPrograms", "TestSupport"]),
     .testTarget(
@@ -121,11 +123,14 @@ let package = Package(
     .testTarget(
       name: "SpecificationsTests", dependencies: ["Specifications", "TestSupport"],
       exclude: ["official_parser.py"]),
-    .testTarget(name: "ResultsTests", dependencies: ["Results"]),
+    .testTarget(
+      name: "ResultsTests",
+      dependencies: ["Results", "TestSupport", .product(name: "GRDB", package: "GRDB.swift")]),
     .testTarget(
       name: "SearchTests",
       dependencies: [
-        "Bounds", "Domains", "FileFormats", "Search", "Specifications", "Importers", "Operators",
+        "Bounds", "Domains", "FileFormats", "LinearPrograms", "Search", "Specifications", "Importers",
+        "Operators",
         "TestSupport",
       ]),
     .testTarget(name: "BoundsTests", dependencies: ["Bounds"]),

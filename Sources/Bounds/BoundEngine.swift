@@ -63,8 +63,7 @@ struct BoundEngine: Domain, Sendable {
     self.options = options
     self.tightening = tightening
     arithmetic = IntervalDomain(options.arithmetic, accountsForRounding: options.accountsForRounding)
-    let perturbed = zip(graph.inputs, region.inputs).filter { $0.1.isPerturbed }.map(\.0)
-    varies = graph.dependents(of: Set(perturbed))
+    varies = graph.varying(over: region, options.arithmetic)
     let count = graph.nodes.count
     intervals = Array(repeating: nil, count: count)
     relaxations = Array(repeating: nil, count: count)
@@ -215,7 +214,11 @@ struct BoundEngine: Domain, Sendable {
     let source = node.inputs[0]
     guard varies[node.id] else { return try arithmetic.elementwise(f, x, at: node) }
     try tighten(source) { l, u in l < u && f.linearPiece(l, u) == nil }
-    let argument = try interval(source)
+    var argument = try interval(source)
+    // Outside its domain the function has no value: there, what intervals know counts even where they are left out.
+    if options.isPlain && f.domain.lowerBound > -.infinity {
+      argument = x.repeatedBatch(argument.batch).intersection(argument)
+    }
     guard usesLines else { return try arithmetic.elementwise(f, argument, at: node) }
     let lines = Lines(
       f, argument, policy: options.slope, arithmetic: options.arithmetic, type: node.elementType)
@@ -297,7 +300,10 @@ struct BoundEngine: Domain, Sendable {
     let arguments = try node.inputs.map { try interval($0) }
     guard usesLines else { return try arithmetic.composite(c, arguments, at: node) }
     // Composites that offer no lines were expanded before.
-    guard let whole = c as? any RelaxedComposite, let lines = GroupLines(whole, inputs: arguments) else {
+    guard let whole = c as? any RelaxedComposite,
+      let lines = GroupLines(
+        whole, inputs: arguments, rounding: options.arithmetic.rounding(of: node.elementType))
+    else {
       throw GraphError(node: node.name, reason: "\(c.name) has no linear bounds on an unbounded argument")
     }
     relaxations[node.id] = .matrices(lines)
@@ -315,7 +321,7 @@ struct BoundEngine: Domain, Sendable {
     let current = try interval(id)
     let n = graph[id].shape.count
     if tightening == .forward, let forward, let form = forms[id] {
-      let own = forward.concretize(form)
+      let own = forward.concretize(form).sealed(by: current, options.arithmetic)
       let met = options.isPlain ? own : current.repeatedBatch(own.batch).intersection(own)
       if !options.isPlain && Self.differ(own, met) { intersectionMattered = true }
       intervals[id] = met
@@ -378,8 +384,9 @@ struct BoundEngine: Domain, Sendable {
     for b in 0..<region.batch {
       for (r, j) in rows.enumerated() {
         let place = b * n + j
-        let low = bounds.lower[flat: b * rows.count + r]
-        let high = bounds.upper[flat: b * rows.count + r]
+        var low = bounds.lower[flat: b * rows.count + r]
+        var high = bounds.upper[flat: b * rows.count + r]
+        (low, high) = sealed(low, high, refined.lower[flat: place], refined.upper[flat: place])
         if replacing {
           refined.lower[flat: place] = low
           refined.upper[flat: place] = high
@@ -396,6 +403,18 @@ struct BoundEngine: Domain, Sendable {
       }
     }
     intervals[id] = refined
+  }
+
+  /// As `Interval.sealed`, for one element.
+  private func sealed(_ low: Double, _ high: Double, _ knownLow: Double, _ knownHigh: Double) -> (
+    Double, Double
+  ) {
+    if knownLow > -.infinity && knownHigh < .infinity { return (low, high) }
+    let isBoth = knownLow == -.infinity && knownHigh == .infinity
+    let holds = isBoth || options.arithmetic != .real
+    return (
+      holds && knownLow == -.infinity ? -.infinity : low, holds && knownHigh == .infinity ? .infinity : high
+    )
   }
 
   /// Bounds of some elements, each side of each with slopes of its own.

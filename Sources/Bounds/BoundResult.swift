@@ -37,6 +37,13 @@ public struct BoundResult: Sendable {
 }
 
 extension BoundResult {
+  /// The node that first has an element without any bounds, which may be no number, among those that output `position`
+  /// depends on; nil if all elements have bounds.
+  public func unboundedNode(output position: Int) -> Node? {
+    let needed = graph.ancestors(of: [graph.outputs[position].node])
+    return graph.nodes.first { needed[$0.id] && (nodes[$0.id]?.mayBeNaN ?? false) }
+  }
+
   /// Keeps the tighter bound of every output and node, and the other's linear functions if asked to.
   mutating func intersect(_ other: BoundResult, coefficients keepsOther: Bool = false) {
     if keepsOther { coefficients = other.coefficients }

@@ -32,11 +32,12 @@ extension Graph {
 }
 
 extension Graph {
-  /// Composites that offer lines stay whole (their lines speak of real numbers, so not for float32); the others are
+  /// Composites that offer lines stay whole (for float32, if they know what their kernels may be off by); the others are
   /// expanded, but what they know of their bounds is kept.
   func expandedForBounds(_ arithmetic: Arithmetic) -> (graph: Graph, enclosures: [NodeID: Enclosure]) {
     let (expanded, mapping) = expandingComposites { composite in
-      arithmetic == .real && (composite as? any RelaxedComposite)?.offersLines == true
+      guard let whole = composite as? any RelaxedComposite, whole.offersLines else { return false }
+      return arithmetic == .real || whole.deployed != nil
     }
     var enclosures: [NodeID: Enclosure] = [:]
     for node in nodes {
@@ -108,7 +109,8 @@ struct BoundProblem {
     where engine.varies[target.node] && SlopeOptimizer.hasChoice(relaxed, target: target.node) {
       let (interval, coefficients) = try optimize(engine, relaxed, target.node, target.rows)
       let shaped = interval.reshaped(result.outputs[position].shape)
-      result.outputs[position] = options.isPlain ? shaped : result.outputs[position].intersection(shaped)
+      let bound = options.isPlain ? shaped : result.outputs[position].intersection(shaped)
+      result.outputs[position] = try sealed(bound, engine, target.node, target.rows)
       if let coefficients { result.coefficients[position] = coefficients }
     }
     return (result, engine.tightenedRows)
@@ -138,7 +140,7 @@ struct BoundProblem {
   /// Beyond this much work (some minutes to hours on one core) `best` leaves a walk out.
   private static let largestWork = 1e11
 
-  /// Columns of a forward pass: elements of perturbed inputs.
+  /// Columns that a forward pass has at least: elements of perturbed inputs.
   private var columns: Int {
     zip(graph.inputs, region.inputs).reduce(0) { sum, pair in
       sum + (pair.1.isPerturbed ? graph[pair.0].shape.count : 0)
@@ -210,7 +212,8 @@ struct BoundProblem {
       result.intersect(try optimizedProblem.optimized(optimizes: isSmall).result, coefficients: true)
       options.progress?(result)
     }
-    // A forward pass carries one column per input element; a CROWN pass one row per bounded element.
+    // A forward pass carries one column per element of an input that varies; a CROWN pass one row per bounded element.
+    let columns = graph.inputs.reduce(0) { $0 + (crown.varies[$1] ? graph[$1].shape.count : 0) }
     var cheaper: [(BoundEngine.Tightening, BoundMethod)] = []
     let forwardWork = Self.work(rows: columns, graph) * batch
     if forwardWork <= Self.smallWork || !isSmall && columns <= 2 * passRows {
@@ -328,7 +331,34 @@ struct BoundProblem {
             lowerConstant: bound.lower.reshaped([region.batch, count]),
             upperConstant: bound.upper.reshaped([region.batch, count])))
       }
-      result.outputs.append(bound)
+      result.outputs.append(try sealed(bound, engine, node, rows))
+    }
+    return result
+  }
+
+  /// Bounds that give way where intervals say that a value may be no number or, in a deployed run, may overflow: linear
+  /// bounds speak of real numbers.
+  private func sealed(_ bound: Interval, _ engine: BoundEngine, _ node: NodeID, _ rows: Tensor<Double>?)
+    throws -> Interval
+  {
+    let own = try engine.interval(node)
+    if own.isFinite { return bound }
+    guard let rows else { return bound.sealed(by: own, options.arithmetic) }
+    var result = bound
+    let (count, n) = (rows.shape[0], graph[node].shape.count)
+    for b in 0..<region.batch {
+      for r in 0..<count {
+        let isOpen = (0..<n).contains { j in
+          let place = (own.batch == 1 ? 0 : b) * n + j
+          let (isLow, isHigh) = (own.lower[flat: place] == -.infinity, own.upper[flat: place] == .infinity)
+          return rows[flat: r * n + j] != 0
+            && (options.arithmetic == .real ? isLow && isHigh : isLow || isHigh)
+        }
+        if isOpen {
+          result.lower[flat: b * count + r] = -.infinity
+          result.upper[flat: b * count + r] = .infinity
+        }
+      }
     }
     return result
   }

@@ -12,7 +12,10 @@ struct GroupLines: Sendable {
   var charge: Tensor<Double>
 
   /// nil if the composite has no lines on this box.
-  init?(_ c: any RelaxedComposite, inputs: [Interval]) {
+  ///
+  /// - Parameter rounding: how a deployed evaluation rounds; nil for real numbers.
+  init?(_ composite: any RelaxedComposite, inputs: [Interval], rounding: DeployedRounding?) {
+    guard let c = rounding == nil ? composite : composite.deployed else { return nil }
     let batch = inputs.map(\.batch).max() ?? 1
     var offsets = [0]
     for shape in c.inputShapes { offsets.append(offsets[offsets.count - 1] + shape.count) }
@@ -24,6 +27,7 @@ struct GroupLines: Sendable {
       let lower = inputs.map { pick($0.lower) }
       let upper = inputs.map { pick($0.upper) }
       guard let lines = c.relax(lower: lower, upper: upper) else { return nil }
+      let bounds = rounding == nil ? nil : c.enclose(lower: lower, upper: upper)
       let sizes = zip(lower, upper).flatMap { l, u in
         zip(l.elements, u.elements).map { max(abs($0), abs($1)) }
       }
@@ -38,7 +42,12 @@ struct GroupLines: Sendable {
         for (j, output) in group.outputs.enumerated() {
           let intercept = max(abs(group.belowIntercept[j]), abs(group.aboveIntercept[j]))
           let reach = max(below[j], above[j])
-          charge[flat: b * outputs + Int(output)] = (g * reach + sum * intercept) * (1 + 0x1p-20)
+          var error = (g * reach + sum * intercept) * (1 + 0x1p-20)
+          if let rounding, let bounds {
+            let size = max(abs(bounds.lower[flat: Int(output)]), abs(bounds.upper[flat: Int(output)]))
+            error += c.deployedError(size, unit: rounding.unit, underflow: rounding.underflow)
+          }
+          charge[flat: b * outputs + Int(output)] = error
         }
       }
       examples.append(lines)

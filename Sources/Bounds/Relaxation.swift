@@ -80,7 +80,7 @@ extension Lines {
     var finite = true
     // An intercept enters a sum of up to `perExample` products; a slope multiplies once.
     let sumError = Rounding.gamma(perExample + 3)
-    let deployed = f.deployedUlps > 0 ? arithmetic.rounding(of: type) : nil
+    let deployed = arithmetic.rounding(of: type)
     x.lower.withPointer { lower in
       x.upper.withPointer { upper in
         for i in 0..<n {
@@ -98,8 +98,7 @@ extension Lines {
             error += 2 * Rounding.unit * slope * size
           }
           if let deployed {
-            let range = f.range(lower[i], upper[i])
-            error += deployed.error(max(abs(range.lower), abs(range.upper)), ulps: f.deployedUlps)
+            error += f.deployedError(lower[i], upper[i], deployed)
           }
           charge[flat: i] = error
           if !(error.isFinite) { finite = false }

@@ -26,8 +26,7 @@ struct RelaxedGraph: Sendable {
     self.graph = graph
     self.region = region
     self.options = options
-    let perturbed = zip(graph.inputs, region.inputs).filter { $0.1.isPerturbed }.map(\.0)
-    varies = graph.dependents(of: Set(perturbed))
+    varies = graph.varying(over: region, options.arithmetic)
     self.intervals = intervals
     relaxations = Array(repeating: nil, count: graph.nodes.count)
     for node in graph.nodes where varies[node.id] {
@@ -58,7 +57,9 @@ struct RelaxedGraph: Sendable {
       let bounds = try IntervalDomain(options.arithmetic).discrete(f, x, at: node)
       return .copies(f, inputs: x, varies: node.inputs.map { varies[$0] }, bounds: bounds)
     case .composite(let c):
-      guard let c = c as? any RelaxedComposite, let lines = GroupLines(c, inputs: x) else {
+      guard let c = c as? any RelaxedComposite,
+        let lines = GroupLines(c, inputs: x, rounding: options.arithmetic.rounding(of: node.elementType))
+      else {
         throw GraphError(node: node.name, reason: "\(c.name) must be expanded before linear bounds")
       }
       return .matrices(lines)
@@ -70,5 +71,17 @@ struct RelaxedGraph: Sendable {
     CrownRule(
       relaxations: relaxations, intervals: intervals, region: region, graph: graph, varies: varies, ends: [],
       rows: rows, accountsForRounding: options.accountsForRounding, keepsCoefficients: keepsCoefficients)
+  }
+}
+
+extension Graph {
+  /// By node: whether linear bounds treat it as a function of the inputs.
+  ///
+  /// That is what depends on a perturbed input. At a point, rounding alone makes the values of a deployed run uncertain;
+  /// linear bounds follow it through the network better than intervals, so that all inputs count.
+  func varying(over region: Region, _ arithmetic: Arithmetic) -> [Bool] {
+    let perturbed = zip(inputs, region.inputs).filter { $0.1.isPerturbed }.map(\.0)
+    guard perturbed.isEmpty, arithmetic != .real else { return dependents(of: Set(perturbed)) }
+    return dependents(of: Set(inputs.filter { self[$0].elementType.isFloatingPoint }))
   }
 }

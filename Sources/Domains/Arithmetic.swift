@@ -5,19 +5,14 @@ import Rigor
 public enum Arithmetic: String, Sendable, Hashable, CaseIterable {
   /// The real-valued network on the stored weights.
   case real
-  /// The network as deployed: every node is evaluated in its own type, float32 or float64, in any order of summation, with
-  /// or without fused multiply-add.
+  /// The network as deployed: every operation of the file rounds in its own type, in any order of summation, with or
+  /// without fused multiply-add; library functions are off by what ``DeployedKernel`` says.
   case float32
 
   /// How a node of the given type rounds; nil where it does not.
   public func rounding(of type: ElementType) -> DeployedRounding? {
-    switch (self, type) {
-    case (.real, _): nil
-    case (.float32, .float32): DeployedRounding(unit: Rounding.unit32, underflow: Rounding.underflow32)
-    case (.float32, .float64): DeployedRounding(unit: Rounding.unit, underflow: Rounding.underflow)
-    // Integers and booleans are exact; half precision is refused beforehand (`Graph.checkRounding`).
-    default: nil
-    }
+    // Integers and booleans are exact.
+    self == .real ? nil : DeployedRounding(type)
   }
 }
 
@@ -27,37 +22,84 @@ public struct DeployedRounding: Sendable, Hashable {
   public var unit: Double
   /// What one product or sum can lose below the normal range.
   public var underflow: Double
+  /// The largest number of the type.
+  public var largest: Double
+
+  public init?(_ type: ElementType) {
+    switch type {
+    case .float32: self.init(unit: 0x1p-24, underflow: 0x1p-126, largest: 0x1.fffffep127)
+    case .float64: self.init(unit: 0x1p-53, underflow: 0x1p-1022, largest: .greatestFiniteMagnitude)
+    case .float16: self.init(unit: 0x1p-11, underflow: 0x1p-14, largest: 65504)
+    case .bfloat16: self.init(unit: 0x1p-8, underflow: 0x1p-126, largest: 0x1.fep127)
+    default: return nil
+    }
+  }
+
+  private init(unit: Double, underflow: Double, largest: Double) {
+    self.unit = unit
+    self.underflow = underflow
+    self.largest = largest
+  }
 
   /// The relative error of k roundings in a sum of products; infinite when nothing can be said.
   public func gamma(_ k: Int) -> Double { Rounding.gamma(k, unit: unit) }
 
-  /// What a result of the given size may be off by, for an error of so many units in the last place.
-  public func error(_ value: Double, ulps: Double) -> Double {
-    (ulps + 1) * 2 * unit * abs(value) + underflow
+  /// Numbers from here on round to infinity: half a unit in the last place above the largest.
+  public var overflow: Double { largest * (1 + unit / 2) }
+
+  /// Bounds with an end beyond the largest number at infinity, where a run has it.
+  public func overflowed(_ lower: Double, _ upper: Double) -> (lower: Double, upper: Double) {
+    (
+      lower < -largest ? -.infinity : min(lower, largest),
+      upper > largest ? .infinity : max(upper, -largest)
+    )
+  }
+}
+
+extension ElementType {
+  /// How many binary digits numbers of the type have at most.
+  fileprivate var digits: Int {
+    switch self {
+    case .float64: 53
+    case .float32: 24
+    case .float16: 11
+    case .bfloat16: 8
+    case .bool: 1
+    case .int8, .uint8: 8
+    case .int16, .uint16: 16
+    case .int32, .uint32: 32
+    case .int64, .uint64: 64
+    }
+  }
+
+  /// Whether every number of this type is one of the other, so that converting does not round.
+  public func isContained(in other: ElementType) -> Bool {
+    if self == other || !other.isFloatingPoint { return true }
+    // bfloat16 reaches further than float16.
+    return digits <= other.digits && !(self == .bfloat16 && other == .float16)
   }
 }
 
 extension Graph {
   /// Refuses what the account of a deployed run's rounding does not cover.
   ///
-  /// - Throws: `UnsupportedOperator` for half precision, and for conversions of float64 to float32, which round.
+  /// - Throws: `UnsupportedOperator` for conversions to a type of fewer digits by nodes that do not count as roundings;
+  ///   the importers write them as ``Conversion`` where the arithmetic asks for it.
   public func checkRounding(_ arithmetic: Arithmetic) throws {
     guard arithmetic != .real else { return }
-    for node in nodes where !isGiven(node) {
-      switch node.elementType {
-      case .float16, .bfloat16:
+    for node in nodes where node.elementType.isFloatingPoint && !isGiven(node) {
+      switch node.operation {
+      case .elementwise, .discrete: continue
+      default: break
+      }
+      let wide = node.inputs.first {
+        !self[$0].elementType.isContained(in: node.elementType) && !isGiven(self[$0])
+      }
+      if let wide {
         throw UnsupportedOperator(
           node,
-          reason:
-            "bounds do not include the rounding of \(node.elementType.rawValue), only real arithmetic does")
-      case .float32:
-        let wide = node.inputs.first { self[$0].elementType == .float64 && !isGiven(self[$0]) }
-        if let wide, node.operation.kind != "discrete" {
-          throw UnsupportedOperator(
-            node, reason: "bounds do not include the rounding of '\(self[wide].name)' from float64 to float32"
-          )
-        }
-      default: continue
+          reason: "bounds do not include the rounding of '\(self[wide].name)' from "
+            + "\(self[wide].elementType.rawValue) to \(node.elementType.rawValue)")
       }
     }
   }

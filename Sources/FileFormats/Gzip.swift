@@ -1,15 +1,10 @@
 import CZlib
-import Foundation
 
 /// Reading files that may be gzip-compressed (RFC 1952), recognised by their magic bytes and not by their
 /// names. All members of a concatenated gzip file are read.
 public enum Gzip {
-  /// The largest contents that a reader accepts when nothing else is known: 2 GiB.
-  public static let defaultLimit = 2 << 30
-
-  /// Contents of at least this size that are `largestRatio` times larger than the file are refused: zip bombs.
-  static let suspiciousSize = 64 << 20
-  static let largestRatio = 200
+  /// The largest contents that a reader accepts when nothing else is known.
+  public static let defaultLimit = ReaderLimits.fileBytes
 
   /// The bytes of a file, inflated when the file starts with the gzip magic bytes, as they are otherwise.
   ///
@@ -18,9 +13,14 @@ public enum Gzip {
   ///   - limit: The most bytes the contents may have after inflation; protects against zip bombs.
   /// - Throws: ``FileError`` when the file is missing, is not a regular file, is damaged or exceeds `limit`.
   public static func contents(ofFile path: String, limit: Int = defaultLimit) throws -> [UInt8] {
-    let raw = try plainContents(ofFile: path, limit: limit)
-    guard isCompressed(raw) else { return raw }
-    return try inflate(raw, file: path, limit: limit)
+    try sizedContents(ofFile: path, limit: limit).bytes
+  }
+
+  /// The same, with the size of the file as it is on disk.
+  public static func sizedContents(ofFile path: String, limit: Int) throws -> (bytes: [UInt8], stored: Int) {
+    let raw = try RegularFile.contents(path, limit: limit)
+    guard isCompressed(raw) else { return (raw, raw.count) }
+    return (try inflate(raw, file: path, limit: limit), raw.count)
   }
 
   /// Whether the bytes start with gzip's magic number.
@@ -69,9 +69,11 @@ public enum Gzip {
           throw FileError(file: file, reason: "inflates to more than the limit of \(limit) bytes")
         }
         let total = output.count + produced
-        guard total <= suspiciousSize || total / largestRatio <= consumed else {
+        guard total <= ReaderLimits.inflatedFloor || total / ReaderLimits.inflationRatio <= consumed else {
           throw FileError(
-            file: file, reason: "inflates to more than \(largestRatio) times its size, as no real file does")
+            file: file,
+            reason:
+              "inflates to more than \(ReaderLimits.inflationRatio) times its size, as no real file does")
         }
         output.append(contentsOf: chunk[0..<produced])
         switch status {
@@ -94,38 +96,5 @@ public enum Gzip {
       }
     }
     return output
-  }
-
-  /// The bytes of a regular file as they are on disk.
-  private static func plainContents(ofFile path: String, limit: Int) throws -> [UInt8] {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-    guard descriptor >= 0 else {
-      throw FileError(file: path, reason: "cannot be opened: \(String(cString: strerror(errno)))")
-    }
-    defer { close(descriptor) }
-    InputFiles.current?.note(descriptor: descriptor, path: path)
-    var status = stat()
-    guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-      throw FileError(file: path, reason: "is not a regular file")
-    }
-    let size = Int(status.st_size)
-    guard size <= limit else {
-      throw FileError(file: path, reason: "has \(size) bytes, more than the limit of \(limit)")
-    }
-    var failure: String?
-    let bytes = [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
-      while count < size {
-        let got = read(descriptor, buffer.baseAddress! + count, size - count)  // count < size: not empty
-        if got < 0 && errno == EINTR { continue }
-        if got <= 0 {
-          if got < 0 { failure = String(cString: strerror(errno)) }
-          break
-        }
-        count += got
-      }
-    }
-    if let failure { throw FileError(file: path, reason: "cannot be read: \(failure)") }
-    guard bytes.count == size else { throw FileError(file: path, reason: "shrank while it was read") }
-    return bytes
   }
 }

@@ -56,14 +56,20 @@ public struct IdxFile: Sendable {
     guard bytes.count >= start else { throw FileError(file: file, reason: "ends inside the header") }
     var shape: [Int] = []
     var total = type.size
+    // The product without extents of 0, which hide what the others multiply to.
+    var size = type.size
     for axis in 0..<rank {
       let p = 4 + 4 * axis
       var extent = 0
       for k in 0..<4 { extent = extent << 8 | Int(bytes[p + k]) }
       shape.append(extent)
       let (product, overflow) = total.multipliedReportingOverflow(by: extent)
-      guard !overflow else { throw FileError(file: file, place: "byte \(p)", reason: "the extents overflow") }
+      let (item, overflow2) = size.multipliedReportingOverflow(by: max(extent, 1))
+      guard !overflow, !overflow2 else {
+        throw FileError(file: file, place: "byte \(p)", reason: "the extents overflow")
+      }
       total = product
+      size = item
     }
     guard bytes.count - start == total else {
       throw FileError(

@@ -57,10 +57,25 @@ public struct JSONField: Sendable {
   }
 
   /// The elements of an array.
-  public func elements() throws -> [JSONField] {
+  public func elements() throws -> [JSONField] { Array(try lazyElements()) }
+
+  /// The elements of an array, each made when it is asked for: with its place it takes far more memory than its value, so
+  /// that long lists are walked in this way.
+  public func lazyElements() throws -> Elements {
     guard case .array(let elements) = value else { throw error("expected an array") }
-    return elements.enumerated().map {
-      JSONField($0.element, file: file, path: path + "[\($0.offset)]", line: line)
+    return Elements(values: elements, parent: self)
+  }
+
+  /// The elements of an array with their places.
+  public struct Elements: RandomAccessCollection, Sendable {
+    fileprivate let values: [JSONValue]
+    fileprivate let parent: JSONField
+
+    public var startIndex: Int { 0 }
+    public var endIndex: Int { values.count }
+
+    public subscript(index: Int) -> JSONField {
+      JSONField(values[index], file: parent.file, path: parent.path + "[\(index)]", line: parent.line)
     }
   }
 

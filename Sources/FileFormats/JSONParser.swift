@@ -1,6 +1,6 @@
 extension JSONValue {
   /// The deepest nesting of arrays and objects that the reader follows.
-  public static let depthLimit = 256
+  public static let depthLimit = ReaderLimits.jsonDepth
 
   /// Reads one JSON text (RFC 8259, strictly: no comments, no trailing commas, no repeated keys).
   ///
@@ -8,10 +8,14 @@ extension JSONValue {
   ///   - bytes: The text, UTF-8.
   ///   - file: The name that errors carry.
   ///   - firstLine: The number of the first line, for errors inside a file of JSON lines.
+  ///   - stored: The size of the file that the text was inflated from; the text's own if nil. It limits how many values
+  ///     the text may hold.
   /// - Throws: ``FileError`` with line and column.
-  public static func parse(_ bytes: [UInt8], file: String, firstLine: Int = 1) throws -> JSONValue {
+  public static func parse(
+    _ bytes: [UInt8], file: String, firstLine: Int = 1, stored: Int? = nil
+  ) throws -> JSONValue {
     try bytes.withUnsafeBufferPointer { buffer in
-      try parse(buffer, file: file, firstLine: firstLine)
+      try parse(buffer, file: file, firstLine: firstLine, stored: stored)
     }
   }
 
@@ -23,7 +27,8 @@ extension JSONValue {
 
   /// Reads a JSON file, plain or gzip-compressed.
   public static func parse(contentsOf path: String, limit: Int = Gzip.defaultLimit) throws -> JSONValue {
-    try parse(Gzip.contents(ofFile: path, limit: limit), file: path)
+    let (bytes, stored) = try Gzip.sizedContents(ofFile: path, limit: limit)
+    return try parse(bytes, file: path, stored: stored)
   }
 
   /// Reads a file of JSON lines (`.jsonl`), plain or gzip-compressed: one value a line, empty lines skipped.
@@ -55,9 +60,9 @@ extension JSONValue {
   }
 
   private static func parse(
-    _ buffer: UnsafeBufferPointer<UInt8>, file: String, firstLine: Int
+    _ buffer: UnsafeBufferPointer<UInt8>, file: String, firstLine: Int, stored: Int? = nil
   ) throws -> JSONValue {
-    var parser = JSONParser(bytes: buffer)
+    var parser = JSONParser(bytes: buffer, stored: stored ?? buffer.count)
     do {
       return try parser.document()
     } catch let failure as JSONParser.Failure {
@@ -86,9 +91,13 @@ private struct JSONParser {
   let bytes: UnsafeBufferPointer<UInt8>
   var i = 0
   var depth = 0
+  /// How many more values are accepted.
+  private var budget: Int
 
-  init(bytes: UnsafeBufferPointer<UInt8>) {
+  init(bytes: UnsafeBufferPointer<UInt8>, stored: Int) {
     self.bytes = bytes
+    let (allowed, overflow) = stored.multipliedReportingOverflow(by: ReaderLimits.jsonValuesPerByte)
+    budget = max(ReaderLimits.jsonFloor, overflow ? Int.max : allowed)
   }
 
   /// The byte at the cursor, 0 at the end (a zero byte is valid nowhere outside a string).
@@ -118,6 +127,8 @@ private struct JSONParser {
   }
 
   private mutating func value() throws -> JSONValue {
+    budget -= 1
+    if budget < 0 { throw fail("more values than a file of this size can mean") }
     switch current {
     case UInt8(ascii: "{"): return try object()
     case UInt8(ascii: "["): return try array()

@@ -31,7 +31,7 @@ public struct NNetFile: Sendable, Equatable {
   public var layerSizes: [Int] { layers.prefix(1).map(\.inputs) + layers.map(\.outputs) }
 
   /// The most layers and the widest layer that the reader accepts.
-  public static let sizeLimit = 1 << 20
+  public static let sizeLimit = ReaderLimits.networkSize
 
   /// Reads a file, plain or gzip-compressed.
   ///

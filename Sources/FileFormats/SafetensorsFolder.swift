@@ -24,6 +24,7 @@ public struct SafetensorsFolder: Sendable {
     let indexFile = single + ".index.json"
     var files: [SafetensorsFile] = []
     if access(single, F_OK) == 0 || access(indexFile, F_OK) != 0 {
+      if access(single, F_OK) != 0 { try Self.refuseOtherFormats(folder) }
       files = [try SafetensorsFile(path: single)]
     } else {
       let root = JSONField(root: try JSONValue.parse(contentsOf: indexFile), file: indexFile)
@@ -42,6 +43,18 @@ public struct SafetensorsFolder: Sendable {
       for entry in file.entries where owner[entry.name] == nil { owner[entry.name] = position }
     }
     self.owner = owner
+  }
+
+  /// Names weights in a format that is not read, and how to get the one that is.
+  private static func refuseOtherFormats(_ folder: String) throws {
+    for name in [
+      "pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack",
+    ] where access(folder + "/" + name, F_OK) == 0 {
+      throw FileError(
+        file: folder + "/" + name,
+        reason: "weights are read from model.safetensors only, which the folder lacks; "
+          + "AutoModel...from_pretrained(folder).save_pretrained(folder, safe_serialization=True) writes it")
+    }
   }
 
   /// All tensor names.

@@ -1,3 +1,4 @@
+import Domains
 import IR
 import Tensors
 
@@ -78,13 +79,18 @@ public struct ImportOptions: Sendable {
   /// Whether every integer or boolean input that has a value is built in, too. What such inputs index or choose is
   /// then fixed, so that look-ups and aggregation along given edges are linear; the inputs cannot be perturbed.
   public var integersAreFixed: Bool
+  /// What the network is read for. Real arithmetic folds constants and recognises units that exporters write out in
+  /// parts; float32 keeps every operation of the file, and attributes as the float32 numbers they are stored as.
+  public var arithmetic: Arithmetic
   /// Whether a `.nnet` network includes the normalisation of inputs and outputs that its header gives.
   public var normalised: Bool
 
   public init(
     batch: Int? = nil, dimensions: [String: Int] = [:], shapes: [String: Shape] = [:],
-    values: [String: Tensor<Double>] = [:], integersAreFixed: Bool = false, normalised: Bool = true
+    values: [String: Tensor<Double>] = [:], integersAreFixed: Bool = false, normalised: Bool = true,
+    arithmetic: Arithmetic = .real
   ) {
+    self.arithmetic = arithmetic
     self.batch = batch
     self.dimensions = dimensions
     self.shapes = shapes

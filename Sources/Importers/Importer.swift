@@ -16,7 +16,9 @@ public enum Importer {
     if name.hasSuffix(".gz") { name.removeLast(3) }
     if ModelFolder.exists(at: path) { return try TransformerImporter.load(path, options) }
     if name.hasSuffix(".nnet") { return try NNetImporter.load(path: path, options: options) }
-    if [".h5", ".hdf5", ".keras"].contains(where: name.hasSuffix) { return try KerasImporter.load(path) }
+    if [".h5", ".hdf5", ".keras"].contains(where: name.hasSuffix) {
+      return try KerasImporter.load(path, options)
+    }
     return try OnnxImporter.load(path: path, options: options)
   }
 }

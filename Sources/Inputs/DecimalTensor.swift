@@ -27,6 +27,10 @@ public struct DecimalNumber: Sendable, Equatable {
       self.init(exactly: small)
       return
     }
+    if let tiny = Self.tiny(text) {
+      self = tiny
+      return
+    }
     guard let exact = Rational(text) else { return nil }
     let nearest =
       text.utf8.contains(UInt8(ascii: "/")) ? exact.nearestDouble : Double(text) ?? exact.nearestDouble
@@ -36,6 +40,17 @@ public struct DecimalNumber: Sendable, Equatable {
     let upper = held >= exact ? nearest : nearest.nextUp
     guard lower.isFinite && upper.isFinite else { return nil }
     self.init(nearest: nearest, lower: lower, upper: upper)
+  }
+
+  /// A decimal that rounds to 0: exact arithmetic on `1e-20000` would be slow and says no more.
+  private static func tiny(_ text: String) -> DecimalNumber? {
+    guard Double(text) == 0, !text.utf8.contains(UInt8(ascii: "x")) else { return nil }
+    let mantissa = text.utf8.prefix { $0 != UInt8(ascii: "e") && $0 != UInt8(ascii: "E") }
+    let isZero = !mantissa.contains { $0 >= UInt8(ascii: "1") && $0 <= UInt8(ascii: "9") }
+    let step = Double.leastNonzeroMagnitude
+    if isZero { return DecimalNumber(exactly: 0) }
+    return text.utf8.first == UInt8(ascii: "-")
+      ? DecimalNumber(nearest: 0, lower: -step, upper: 0) : DecimalNumber(nearest: 0, lower: 0, upper: step)
   }
 
   /// The value of a text of up to 15 digits, nothing else: exact without further ado.
@@ -100,7 +115,7 @@ public struct DecimalTensor: Sendable, Equatable {
   }
 
   private mutating func append(_ field: JSONField, depth: Int, _ dims: inout [Int]) throws {
-    let elements = try field.elements()
+    let elements = try field.lazyElements()
     if dims.count == depth {
       dims.append(elements.count)
     } else if dims[depth] != elements.count {

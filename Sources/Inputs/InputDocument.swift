@@ -19,7 +19,7 @@ public struct InputDocument: Sendable {
   }
 
   /// The largest contents of an input, box or rows file, after inflation: 64 MiB.
-  public static let sizeLimit = 1 << 26
+  public static let sizeLimit = ReaderLimits.inputBytes
 
   /// The root of a JSON file of that size.
   static func root(_ path: String) throws -> JSONField {
@@ -28,14 +28,15 @@ public struct InputDocument: Sendable {
 
   /// - Throws: `FileError`.
   public init(contentsOf path: String) throws {
-    let bytes = try Gzip.contents(ofFile: path, limit: Self.sizeLimit)
+    let (bytes, stored) = try Gzip.sizedContents(ofFile: path, limit: Self.sizeLimit)
     file = path
     if NpyFile.isNpy(bytes) {
       let array = try NpyFile(bytes, file: path)
       values = .single(DecimalTensor(shape: Shape(array.shape), exactly: array.values))
       return
     }
-    values = try NamedOrSingle(JSONField(root: .parse(bytes, file: path), file: path)) { field in
+    values = try NamedOrSingle(JSONField(root: .parse(bytes, file: path, stored: stored), file: path)) {
+      field in
       if case .object = field.value { return try DecimalTensor(field, key: "values") }
       return try DecimalTensor(field)
     }

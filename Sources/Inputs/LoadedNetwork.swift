@@ -17,15 +17,18 @@ public struct LoadedNetwork: Sendable {
   /// Reads a network and a box of its inputs. Shapes may depend on inputs that the box fixes.
   ///
   /// - Throws: `FileError`, `UnsupportedOperator`, `GraphError`.
-  public init(network path: String, box: BoxDocument, batch: Int? = nil, shapes: [String: Shape] = [:]) throws
-  {
+  public init(
+    network path: String, box: BoxDocument, batch: Int? = nil, shapes: [String: Shape] = [:],
+    arithmetic: Arithmetic = .real
+  ) throws {
     let values: NamedOrSingle<DecimalTensor> =
       switch box.boxes {
       case .single(let box): .single(box.lower)
       case .named(let boxes): .named(boxes.map { (name: $0.name, value: $0.value.lower) })
       }
     let corner = InputDocument(file: box.file, values: values)
-    network = try ImportedNetwork.load(path, batch: batch, shapes: shapes, document: corner)
+    network = try ImportedNetwork.load(
+      path, batch: batch, shapes: shapes, document: corner, arithmetic: arithmetic)
     inputs = try network.inputs(from: corner)
   }
 
@@ -47,10 +50,12 @@ public struct LoadedNetwork: Sendable {
   /// - Parameters:
   ///   - batch: extent of a dynamic leading dimension; 1 if nil.
   ///   - shapes: shapes of inputs with extents that the file leaves open, by name.
+  ///   - arithmetic: what the network is read for (see `ImportOptions`).
   /// - Throws: `FileError`, `UnsupportedOperator`, `GraphError`.
-  public init(network path: String, input: String? = nil, batch: Int? = nil, shapes: [String: Shape] = [:])
-    throws
-  {
+  public init(
+    network path: String, input: String? = nil, batch: Int? = nil, shapes: [String: Shape] = [:],
+    arithmetic: Arithmetic = .real
+  ) throws {
     var document: InputDocument?
     var source: NetworkInputs.Source?
     if let input {
@@ -59,7 +64,8 @@ public struct LoadedNetwork: Sendable {
       document = try InputDocument(contentsOf: sample)
       source = .sample(sample)
     }
-    network = try ImportedNetwork.load(path, batch: batch, shapes: shapes, document: document)
+    network = try ImportedNetwork.load(
+      path, batch: batch, shapes: shapes, document: document, arithmetic: arithmetic)
     if let document {
       inputs = try network.inputs(from: document, source: source)
     } else {
@@ -84,9 +90,11 @@ extension ImportedNetwork {
   /// - Throws: what importers throw, and `FileError` for a shape of an input that the network does not have or that is
   ///   not the input's.
   public static func load(
-    _ path: String, batch: Int? = nil, shapes: [String: Shape] = [:], document: InputDocument?
+    _ path: String, batch: Int? = nil, shapes: [String: Shape] = [:], document: InputDocument?,
+    arithmetic: Arithmetic = .real
   ) throws -> ImportedNetwork {
-    let network = try load(path, ImportOptions(batch: batch, shapes: shapes), document)
+    let network = try load(
+      path, ImportOptions(batch: batch, shapes: shapes, arithmetic: arithmetic), document)
     for (name, shape) in shapes.sorted(by: { $0.key < $1.key }) {
       guard let node = network.graph.inputNodes.first(where: { $0.name == name }) else {
         let names = network.graph.inputNodes.map(\.name).joined(separator: ", ")
@@ -115,6 +123,11 @@ extension ImportedNetwork {
       let first: ImportedNetwork
       do {
         first = try Importer.load(path, options)
+      } catch let open as UnsupportedOperator
+        where open.operatorName == "InputLayer" && open.attribute == "batch_shape"
+      {
+        // An extent is open; the error names the input.
+        return try load(path, options, [(open.node, value)])
       } catch {
         guard value.shape != nil, let name = try? OnnxImporter.inputNames(path: path), name.count == 1 else {
           throw error

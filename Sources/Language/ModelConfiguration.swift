@@ -14,6 +14,10 @@ public struct ModelConfiguration: Sendable, Equatable {
   public var family: Family
   /// `model_type` of the file.
   public var modelType: String
+  /// The class that the checkpoint was saved from (the first of `architectures`); nil if the file does not say.
+  public var architecture: String?
+  /// The token that fills sequences up; nil if the file names none.
+  public var paddingToken: Int?
   public var layers: Int
   public var heads: Int
   /// Model width.
@@ -125,6 +129,17 @@ public struct ModelConfiguration: Sendable, Equatable {
   public init(path: String) throws {
     let root = JSONField(root: try JSONValue.parse(contentsOf: path), file: path)
     modelType = try root.member("model_type").string()
+    architecture = try root.optional("architectures")?.elements().first?.string()
+    paddingToken = try root.optional("pad_token_id")?.int()
+    if let code = try root.optional("auto_map"), try !code.members().isEmpty {
+      throw code.error("the model is defined by code of its own, which is not run")
+    }
+    if let heads = try root.optional("pruned_heads"), try !heads.members().isEmpty {
+      throw heads.error("models with pruned heads are not supported")
+    }
+    if let quantized = try root.optional("quantization_config") {
+      throw quantized.error("quantised weights are not supported")
+    }
     func size(_ keys: String..., fallback: Int? = nil, limit: Int = 10_000_000) throws -> Int {
       for key in keys {
         if let field = try root.optional(key) {

@@ -78,23 +78,46 @@ package struct ExactLinearProgram {
     return (point, distance)
   }
 
+  /// What the dual simplex method ends with.
+  package enum Ending: Sendable {
+    /// The values of the variables.
+    case optimal([Rational])
+    /// By row: how often to take it so that the sum cannot be satisfied by any `z >= 0` (Farkas).
+    case infeasible([Rational])
+  }
+
   /// Minimises `cost . z` for `z >= 0`, rows `a . z <= b`, with non-negative costs. Nil if infeasible.
   ///
   /// - Parameter check: Called between rows; what it throws ends the iteration.
   package static func dualSimplex<Failure: Error>(
     _ tableau: inout [[Rational]], _ cost: inout [Rational], check: () throws(Failure) -> Void
   ) throws(Failure) -> [Rational]? {
+    if case .optimal(let values) = try solve(&tableau, &cost, check: check) { return values }
+    return nil
+  }
+
+  /// The same, with the reason why nothing is feasible.
+  package static func solve<Failure: Error>(
+    _ tableau: inout [[Rational]], _ cost: inout [Rational], check: () throws(Failure) -> Void
+  ) throws(Failure) -> Ending {
     let n = cost.count
     let m = tableau.count
     // Column j holds non-basic variable nonbasic[j]; row i basic variable basic[i]; slacks are n ..< n + m.
     var nonbasic = Array(0..<n)
     var basic = Array(n..<(n + m))
+    var rounds = 0
     while true {
       try check()
-      // Leaving row: a negative bound, the most violated in floating point, by least index after many rounds.
+      rounds += 1
+      // Leaving row: a negative bound, the most violated in floating point; by least variable after many rounds, which
+      // with the same rule for columns cannot cycle.
       var leaving = -1
       var worst = 0.0
       for i in 0..<m where tableau[i][n].sign < 0 {
+        if rounds > 4 * (n + m) {
+          if leaving < 0 || basic[i] < basic[leaving] { leaving = i }
+          continue
+        }
         let size = tableau[i].dropLast().reduce(0.0) { max($0, abs($1.roundedDown)) }
         let violation = tableau[i][n].roundedDown / max(size, 1e-300)
         if leaving < 0 || violation < worst {
@@ -113,13 +136,19 @@ package struct ExactLinearProgram {
           entering = j
         }
       }
-      if entering < 0 { return nil }
+      if entering < 0 {
+        // The row says: its variable and others, a non-negative number of times each, add up to a negative number.
+        var multipliers = [Rational](repeating: 0, count: m)
+        if basic[leaving] >= n { multipliers[basic[leaving] - n] = 1 }
+        for j in 0..<n where nonbasic[j] >= n { multipliers[nonbasic[j] - n] = tableau[leaving][j] }
+        return .infeasible(multipliers)
+      }
       try pivot(&tableau, &cost, leaving, entering, check)
       swap(&basic[leaving], &nonbasic[entering])
     }
     var values = [Rational](repeating: 0, count: n)
     for i in 0..<m where basic[i] < n { values[basic[i]] = tableau[i][n] }
-    return values
+    return .optimal(values)
   }
 
   private static func pivot<Failure: Error>(

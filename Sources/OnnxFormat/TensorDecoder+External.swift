@@ -44,26 +44,10 @@ extension TensorDecoder {
   private func read(
     _ path: String, shown: String, offset: Int, count: Int, name: String
   ) throws(FileError) -> Data {
-    var isFolder: ObjCBool = false
-    guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), !isFolder.boolValue,
-      let handle = FileHandle(forReadingAtPath: path)
-    else { throw error(name, "needs the external file '\(shown)', which cannot be opened") }
-    defer { try? handle.close() }
-    InputFiles.current?.note(descriptor: handle.fileDescriptor, path: path)
     do {
-      let size = Int(clamping: try handle.seekToEnd())
-      if offset > size || count > size - offset {
-        throw error(
-          name, "needs \(count) bytes at offset \(offset) of '\(shown)', which has only \(size) bytes")
-      }
-      try handle.seek(toOffset: UInt64(offset))
-      let data = try handle.read(upToCount: count) ?? Data()
-      if data.count != count { throw error(name, "could not be read whole from '\(shown)'") }
-      return data
-    } catch let failure as FileError {
-      throw failure
-    } catch let failure {
-      throw error(name, "could not be read from '\(shown)': \(failure.localizedDescription)")
+      return Data(try RegularFile.part(path, offset: offset, count: count))
+    } catch {
+      throw self.error(name, "needs the external file '\(shown)': \(error.reason)")
     }
   }
 }

@@ -50,14 +50,14 @@ package struct TensorDecoder: Sendable {
 
   /// The product of the extents; nil when it (or the byte count of 16-byte elements) does not fit.
   package static func count(_ shape: [Int]) -> Int? {
-    if shape.contains(0) { return 0 }
+    // Extents of 0 do not excuse the others: strides are their products.
     var count = 1
-    for extent in shape {
+    for extent in shape where extent != 0 {
       let (product, overflow) = count.multipliedReportingOverflow(by: extent)
       if overflow || product > Int.max / 256 { return nil }
       count = product
     }
-    return count
+    return shape.contains(0) ? 0 : count
   }
 
   /// Bytes of `count` elements in raw form.

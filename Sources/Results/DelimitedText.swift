@@ -61,7 +61,7 @@ public struct DelimitedText: Sendable {
 
   /// Reads a table from a file, plain or gzip-compressed.
   public init(contentsOf path: String) throws {
-    try self.init(Gzip.contents(ofFile: path, limit: 1 << 28), file: path)
+    try self.init(Gzip.contents(ofFile: path, limit: ReaderLimits.tableBytes), file: path)
   }
 }
 

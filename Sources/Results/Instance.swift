@@ -23,19 +23,29 @@ public struct Instance: Sendable, Hashable {
   }
 
   /// What tells instances apart, in stores and in lists of expected verdicts.
-  public var key: Key { Key(family: family, network: network, query: query) }
+  public var key: Key { Key(family: family, network: network, query: query, content: content) }
 
-  /// The identity of an instance.
+  /// A digest of the networks and the query, empty until it is set.
+  public var content = ""
+
+  /// The identity of an instance: its names, and the contents of its files where they are known.
   public struct Key: Sendable, Hashable {
     public var family: String
     public var network: String
     public var query: String
+    /// A digest of the networks and the query; empty where only names are known. Lists of equal names in different
+    /// folders differ in it, and a query that was edited differs from what it was.
+    public var content: String
 
-    public init(family: String, network: String, query: String) {
+    public init(family: String, network: String, query: String, content: String = "") {
       self.family = family
       self.network = network
       self.query = query
+      self.content = content
     }
+
+    /// The names alone.
+    public var names: Key { Key(family: family, network: network, query: query) }
   }
 
   /// The path of the query; falls back to the `.gz` form when only that exists.
@@ -43,12 +53,36 @@ public struct Instance: Sendable, Hashable {
 
   /// The `--network` arguments.
   public var networkArguments: [String] {
-    network.split(separator: " ").map { item in
-      guard let equals = item.firstIndex(of: "="), !item[..<equals].contains("/") else {
-        return Self.resolve(String(item), in: folder)
+    networks.map { network in (network.name.map { $0 + "=" } ?? "") + network.path }
+  }
+
+  /// The networks: a path, or a name and a path each.
+  ///
+  /// Paths may hold blanks: a new item starts only where `NAME=` follows one, NAME being a name of the query language.
+  public var networks: [(name: String?, path: String)] {
+    // A file of exactly this name goes before any splitting.
+    let whole = Self.resolve(network, in: folder)
+    if FileManager.default.fileExists(atPath: whole) { return [(nil, whole)] }
+    var items: [String] = []
+    for part in network.split(separator: " ", omittingEmptySubsequences: false) {
+      if items.isEmpty || Self.name(part) != nil {
+        items.append(String(part))
+      } else {
+        items[items.count - 1] += " " + part
       }
-      return item[...equals] + Self.resolve(String(item[item.index(after: equals)...]), in: folder)
     }
+    return items.map { $0.trimmingSpaces }.filter { !$0.isEmpty }.map { item in
+      guard let name = Self.name(item[...]) else { return (nil, Self.resolve(item, in: folder)) }
+      return (name, Self.resolve(String(item.dropFirst(name.count + 1)), in: folder))
+    }
+  }
+
+  /// The name in front of `=`, nil if there is none.
+  private static func name(_ item: Substring) -> String? {
+    guard let equals = item.firstIndex(of: "="), let first = item.first, first.isLetter,
+      item[..<equals].allSatisfy({ $0.isLetter || $0.isNumber || $0 == "_" })
+    else { return nil }
+    return String(item[..<equals])
   }
 
   private static func resolve(_ path: String, in folder: String) -> String {
@@ -73,7 +107,7 @@ public struct Instance: Sendable, Hashable {
           file: path, place: "line \(line)",
           reason: "expected network, query, time limit; found \(fields.count) fields")
       }
-      guard let limit = Double(fields[2]), limit > 0, limit.isFinite else {
+      guard let limit = Double(fields[2]), limit > 0, limit <= 1e9 else {
         throw FileError(
           file: path, place: "line \(line)", reason: "'\(fields[2])' is not a time limit in seconds")
       }

@@ -32,7 +32,8 @@ public struct ExpectedVerdicts: Sendable {
 
   /// `sat` or `unsat`; nil where the verdict is not known well enough to be scored.
   public subscript(key: Instance.Key) -> String? {
-    let verdict = verdicts[key] ?? verdicts[Instance.Key(family: "", network: key.network, query: key.query)]
+    let verdict =
+      verdicts[key.names] ?? verdicts[Instance.Key(family: "", network: key.network, query: key.query)]
     return verdict == "sat" || verdict == "unsat" ? verdict : nil
   }
 }

@@ -89,8 +89,13 @@ public struct Verifier: Sendable {
         statistics: SearchStatistics(),
         method: "the constraints on the inputs contradict each other")
     }
+    var problem = problem
+    // Exact evaluation of a large network takes longer than a search whose bounds suffice.
+    let isSmall = problem.multiplications <= min(4e6, 2.5e5 * control.remaining)
+    if isSmall, let outcome = problem.settlePoints(control) { return pointVerification(outcome) }
     var run = VerificationRun(problem: problem, control: control)
-    let outcome = try run.decide()
+    var outcome = try run.decide()
+    if case .exhausted = outcome, !isSmall, let settled = problem.settlePoints(control) { outcome = settled }
     var result = Verification(
       verdict: .unknown, semantics: problem.semantics, witness: nil, reason: "", statistics: run.statistics,
       method: run.method)
@@ -108,6 +113,19 @@ public struct Verifier: Sendable {
     return result
   }
 
+  /// The verdict where evaluation at single points decided.
+  private func pointVerification(_ outcome: SearchOutcome) -> Verification {
+    var result = Verification(
+      verdict: .unsat, semantics: problem.semantics, witness: nil, reason: "",
+      statistics: SearchStatistics(), method: "exact evaluation of single points")
+    if case .witness(let witness) = outcome {
+      result.verdict = .sat
+      result.witness = witness
+      result.reason = note(witness)
+    }
+    return result
+  }
+
   private func note(_ witness: Witness) -> String {
     switch problem.semantics {
     case .real:
@@ -117,5 +135,23 @@ public struct Verifier: Sendable {
       if !witness.replayIsRobust { return "another order of summation could undo the violation" }
       return witness.exact == .holds ? "" : "exact real arithmetic does not show it"
     }
+  }
+}
+
+extension VerificationProblem {
+  /// Decides the cases that are single points and leaves the others; an outcome if that decides the query.
+  mutating func settlePoints(_ control: SearchControl) -> SearchOutcome? {
+    let checker = WitnessChecker(problem: self, control: control)
+    var left: [Case] = []
+    for index in cases.indices {
+      if control.stop != nil { return nil }
+      switch checker.decidePoint(index) {
+      case .witness(let witness): return .witness(witness)
+      case .fails: continue
+      case .open: left.append(cases[index])
+      }
+    }
+    cases = left
+    return left.isEmpty ? .refuted : nil
   }
 }

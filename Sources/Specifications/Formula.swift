@@ -138,6 +138,17 @@ public struct Polynomial: Sendable {
   public var isConstant: Bool { terms.isEmpty && products.isEmpty }
   public var isLinear: Bool { products.isEmpty }
 
+  /// The most variables that are multiplied in a term.
+  public var degree: Int { max(terms.isEmpty ? 0 : 1, products.keys.map(\.count).max() ?? 0) }
+
+  /// The bits of the largest number in it.
+  public var bitCount: Int {
+    var most = constant.bitCount
+    for term in terms { most = max(most, term.coefficient.bitCount) }
+    for coefficient in products.values { most = max(most, coefficient.bitCount) }
+    return most
+  }
+
   /// How many terms other than the constant there are.
   public var termCount: Int { terms.count + products.count }
 

@@ -2,8 +2,8 @@ import FileFormats
 import Rigor
 
 extension Query {
-  /// The largest query file that is read: 1 GiB after inflation.
-  public static let fileLimit = 1 << 30
+  /// The largest query file that is read, after inflation.
+  public static let fileLimit = ReaderLimits.queryBytes
 
   /// Reads a VNN-LIB 1.0 or 2.x query, plain or gzip-compressed.
   ///
@@ -12,11 +12,13 @@ extension Query {
   /// for numbers of a floating-point type, `real` may be spelled `Real`, inputs and outputs may carry ONNX
   /// names, and negative or fractional sizes and indices are refused.
   ///
-  /// - Parameter path: The file; its name plays no part.
-  /// - Throws: `FileError` with line and column for syntax, scope, index and type errors.
-  public init(contentsOf path: String) throws {
+  /// - Parameters:
+  ///   - path: The file; its name plays no part.
+  ///   - deadline: When reading has to end: expressions can be made to take any time.
+  /// - Throws: `FileError` with line and column for syntax, scope, index and type errors; ``QueryTimeout`` at the deadline.
+  public init(contentsOf path: String, deadline: ContinuousClock.Instant? = nil) throws {
     let bytes = try Gzip.contents(ofFile: path, limit: Query.fileLimit)
-    self = try Query(bytes: bytes, file: path)
+    self = try Query(bytes: bytes, file: path, deadline: deadline)
   }
 
   /// Reads a query from text.
@@ -25,9 +27,9 @@ extension Query {
   }
 
   /// Reads a query from the bytes of a file.
-  public init(bytes: [UInt8], file: String) throws {
+  public init(bytes: [UInt8], file: String, deadline: ContinuousClock.Instant? = nil) throws {
     self = try bytes.withUnsafeBufferPointer { buffer in
-      var scanner = QueryScanner(file: file, bytes: buffer)
+      var scanner = QueryScanner(file: file, bytes: buffer, deadline: deadline)
       if scanner.isNext("(vnnlib-version") {
         var parser = QueryParser2(scanner: scanner)
         return try parser.query()
@@ -36,6 +38,13 @@ extension Query {
       return try parser.query()
     }
   }
+}
+
+/// Reading a query did not end in time.
+public struct QueryTimeout: Error, Sendable, CustomStringConvertible {
+  public var file: String
+
+  public var description: String { "\(file): the time limit ended while the query was read" }
 }
 
 /// What the parsers of both versions share.
@@ -55,10 +64,7 @@ protocol QueryGrammar {
 }
 
 /// Deeper nesting than this is refused: no real query comes near it, and the parser is recursive.
-let deepestNesting = 1000
-
-/// More terms than this in one expression are refused: a product of long sums grows exponentially.
-private let mostTerms = 200_000
+let deepestNesting = ReaderLimits.queryDepth
 
 extension QueryGrammar {
   /// Reads a boolean formula.
@@ -66,6 +72,7 @@ extension QueryGrammar {
     guard depth < deepestNesting else {
       throw scanner.error("the formula is nested more than \(deepestNesting) levels deep")
     }
+    try scanner.checkTime()
     try scanner.expect("(")
     guard let c = scanner.peek() else { throw scanner.unexpected(expected: "a relation") }
     if QueryScanner.isLetter(c) {
@@ -94,6 +101,7 @@ extension QueryGrammar {
 
   /// Reads an arithmetic expression.
   mutating func arithmetic(depth: Int) throws -> Polynomial {
+    try scanner.checkTime()
     guard scanner.peek() == UInt8(ascii: "(") else { return try operand() }
     guard depth < deepestNesting else {
       throw scanner.error("the expression is nested more than \(deepestNesting) levels deep")
@@ -107,22 +115,21 @@ extension QueryGrammar {
       try scanner.expect("-")
       let head = try arithmetic(depth: depth + 1)
       if scanner.takeMark(")") { return -head }
-      var sum = head
-      repeat { sum -= try arithmetic(depth: depth + 1) } while !scanner.takeMark(")")
-      return sum
+      return try sum(head, negated: true, depth: depth, at: opening)
     }
     if scanner.takeMark("+") {
-      var sum = try arithmetic(depth: depth + 1)
-      while !scanner.takeMark(")") { sum += try arithmetic(depth: depth + 1) }
-      return sum
+      let head = try arithmetic(depth: depth + 1)
+      if scanner.takeMark(")") { return head }
+      return try sum(head, negated: false, depth: depth, at: opening)
     }
     if scanner.takeMark("*") {
       var product = try arithmetic(depth: depth + 1)
       while !scanner.takeMark(")") {
         let factor = try arithmetic(depth: depth + 1)
-        guard product.isConstant || factor.isConstant || product.termCount * factor.termCount < mostTerms
+        guard product.isConstant || factor.isConstant || Self.isReasonable(product, factor)
         else { throw scanner.error("the product has too many terms", at: opening) }
         product = product * factor
+        try checkSize(product, at: opening)
       }
       return product
     }
@@ -135,9 +142,42 @@ extension QueryGrammar {
           throw scanner.error("the divisor must be a number other than 0", at: position)
         }
         quotient = quotient.scaled(by: divisor.constant.reciprocal)
+        try checkSize(quotient, at: opening)
       } while !scanner.takeMark(")")
       return quotient
     }
     throw scanner.unexpected(expected: "'+', '-' or '*'")
+  }
+
+  /// Reads further terms of a sum up to the closing parenthesis; at least one.
+  private mutating func sum(_ head: Polynomial, negated: Bool, depth: Int, at opening: SourcePosition) throws
+    -> Polynomial
+  {
+    var sum = head
+    var count = 0
+    repeat {
+      let term = try arithmetic(depth: depth + 1)
+      if negated { sum -= term } else { sum += term }
+      count += 1
+      // Looking at all numbers each time would be quadratic.
+      if count >= 32, count & (count - 1) == 0 { try checkSize(sum, at: opening) }
+    } while !scanner.takeMark(")")
+    try checkSize(sum, at: opening)
+    return sum
+  }
+
+  /// Whether a product of sums stays small: its terms, and the variables in them.
+  private static func isReasonable(_ a: Polynomial, _ b: Polynomial) -> Bool {
+    let (terms, overflow) = a.termCount.multipliedReportingOverflow(by: b.termCount)
+    let degree = a.degree + b.degree
+    return !overflow && terms < ReaderLimits.queryTerms && degree <= ReaderLimits.queryDegree
+  }
+
+  /// Throws if an expression has grown beyond what a query can mean.
+  private func checkSize(_ expression: Polynomial, at opening: SourcePosition) throws {
+    guard expression.bitCount <= ReaderLimits.queryNumberBits else {
+      throw scanner.error(
+        "the expression needs numbers of more than \(ReaderLimits.queryNumberBits) bits", at: opening)
+    }
   }
 }

@@ -163,8 +163,12 @@ struct QueryParser2: QueryGrammar {
     let tensor = TensorDeclaration(
       name: name, kind: kind, type: DeclaredType(name: typeName), shape: shape, onnxName: onnxName,
       firstVariable: nextVariable, position: position)
-    let (next, overflow) = nextVariable.addingReportingOverflow(tensor.count)
-    guard !overflow else { throw scanner.error("the tensors are too large", at: position) }
+    // The tensor's own count is checked: this sum cannot overflow.
+    let next = nextVariable + tensor.count
+    guard next <= ReaderLimits.queryElements else {
+      throw scanner.error(
+        "the tensors have more than \(ReaderLimits.queryElements) elements together", at: position)
+    }
     nextVariable = next
     tensorIndex[name] = tensors.count
     tensors.append(tensor)
@@ -182,8 +186,8 @@ struct QueryParser2: QueryGrammar {
       let size = try scanner.integer("a size")
       guard size > 0 else { throw scanner.error("a size must be positive", at: position) }
       let (product, overflow) = count.multipliedReportingOverflow(by: size)
-      guard !overflow, product <= 1 << 40 else {
-        throw scanner.error("the tensor is too large", at: position)
+      guard !overflow, product <= ReaderLimits.queryElements else {
+        throw scanner.error("the tensor has more than \(ReaderLimits.queryElements) elements", at: position)
       }
       count = product
       sizes.append(size)

@@ -7,11 +7,29 @@ struct QueryScanner {
   let bytes: UnsafeBufferPointer<UInt8>
   private(set) var offset = 0
   private var line = 1
-  private var lineStart = 0
+  /// A byte of the current line up to which columns are counted, and the column it is in. Moving it along with white
+  /// space keeps positions cheap on lines of any length.
+  private var anchor = (offset: 0, column: 1)
+  /// When reading has to end.
+  let deadline: ContinuousClock.Instant?
+  private var steps = 0
 
-  init(file: String, bytes: UnsafeBufferPointer<UInt8>) {
+  init(file: String, bytes: UnsafeBufferPointer<UInt8>, deadline: ContinuousClock.Instant? = nil) {
     self.file = file
     self.bytes = bytes
+    self.deadline = deadline
+    // A byte order mark says that the text is UTF-8, nothing more.
+    if bytes.count >= 3, bytes[0] == 0xef, bytes[1] == 0xbb, bytes[2] == 0xbf {
+      offset = 3
+      anchor.offset = 3
+    }
+  }
+
+  /// Throws ``QueryTimeout`` past the deadline; looks at the clock every 64th time.
+  mutating func checkTime() throws {
+    guard let deadline else { return }
+    steps += 1
+    if steps % 64 == 0, ContinuousClock.now >= deadline { throw QueryTimeout(file: file) }
   }
 
   // MARK: Positions and errors
@@ -21,10 +39,18 @@ struct QueryScanner {
 
   /// The position of a byte on the current line.
   private func position(at offset: Int) -> SourcePosition {
-    var column = 1
-    // Bytes 10xxxxxx continue a scalar.
-    for i in lineStart..<min(offset, bytes.count) where bytes[i] & 0xc0 != 0x80 { column += 1 }
+    let column = anchor.column + scalars(anchor.offset..<max(anchor.offset, min(offset, bytes.count)))
     return SourcePosition(line: Int32(clamping: line), column: Int32(clamping: column))
+  }
+
+  private func scalars(_ range: Range<Int>) -> Int {
+    // Bytes 10xxxxxx continue a scalar.
+    range.reduce(0) { $0 + (bytes[$1] & 0xc0 != 0x80 ? 1 : 0) }
+  }
+
+  private mutating func startLine(at offset: Int) {
+    line += 1
+    anchor = (offset, 1)
   }
 
   func error(_ reason: String, at position: SourcePosition? = nil) -> FileError {
@@ -59,12 +85,12 @@ struct QueryScanner {
     while offset < bytes.count {
       let c = bytes[offset]
       if c == 10 {
-        line += 1
-        lineStart = offset + 1
+        startLine(at: offset + 1)
       } else if c == UInt8(ascii: ";") {
         while offset < bytes.count, bytes[offset] != 10 { offset += 1 }
         continue
       } else if !Self.isSpace(c) {
+        anchor = (offset, anchor.column + scalars(anchor.offset..<offset))
         return
       }
       offset += 1
@@ -147,10 +173,7 @@ struct QueryScanner {
       let c = bytes[offset]
       offset += 1
       if c == UInt8(ascii: "\"") { return String(decoding: content, as: UTF8.self) }
-      if c == 10 {
-        line += 1
-        lineStart = offset
-      }
+      if c == 10 { startLine(at: offset) }
       if c == UInt8(ascii: "\\"), offset < bytes.count {
         content.append(bytes[offset])
         offset += 1

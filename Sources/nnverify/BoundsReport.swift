@@ -56,13 +56,24 @@ struct BoundsReport {
 
   private func outputJSON(_ index: Int) -> JSONValue {
     let bounds = result.outputs[index]
-    return [
-      "name": .string(outputs[index].name),
-      "shape": JSONValue(outputs[index].shape.dims),
-      "center": center.isEmpty ? .null : JSONValue(results: center[index].elements),
-      "lower": JSONValue(results: bounds.lower.elements),
-      "upper": JSONValue(results: bounds.upper.elements),
+    var members: [JSONObject.Entry] = [
+      .init(key: "name", value: .string(outputs[index].name)),
+      .init(key: "shape", value: JSONValue(outputs[index].shape.dims)),
+      .init(key: "center", value: center.isEmpty ? .null : JSONValue(results: center[index].elements)),
+      .init(key: "lower", value: JSONValue(results: bounds.lower.elements)),
+      .init(key: "upper", value: JSONValue(results: bounds.upper.elements)),
     ]
+    if let node = unbounded(index) {
+      members.append(
+        .init(key: "unbounded_at", value: ["node": .string(node.name), "operator": .string(node.origin)]))
+    }
+    return .object(JSONObject(members))
+  }
+
+  /// The node from which an output has elements without bounds; nil if all have some.
+  private func unbounded(_ index: Int) -> Node? {
+    guard result.outputs[index].mayBeNaN else { return nil }
+    return result.unboundedNode(output: target == nil ? index : 0)
   }
 
   private var boundedNodes: [(node: Node, bounds: Interval)] {
@@ -118,6 +129,13 @@ struct BoundsReport {
   var text: String {
     var parts = [heading]
     for index in outputs.indices { parts.append(outputTable(index)) }
+    for index in outputs.indices {
+      if let node = unbounded(index) {
+        parts.append(
+          "Nothing is known of some elements of \(outputs[index].name): from node '\(node.name)' (\(node.origin)) on they may be no numbers."
+        )
+      }
+    }
     if let certification { parts.append(verdict(certification)) }
     if command.intermediate { parts.append(nodesTable) }
     if command.coefficients { parts += result.coefficients.indices.map(coefficientsTable) }
@@ -259,7 +277,7 @@ struct BoundsReport {
     let holds =
       command.arithmetic == .real
       ? "the real-valued network on the stored weights"
-      : "the network evaluated in float32, in any order of summation"
+      : "the network as deployed, every operation rounded in its own type, in any order of summation"
     let plain = command.plain ? ", plain" : ""
     let partial =
       stopped.map {

@@ -14,7 +14,7 @@ import Testing
   @Test func timeLimit() throws {
     let result = try cdt.run(Self.long + ["--timeout", "0.5", "--json"])
     #expect(result.status == 0, "\(result.errors)")
-    #expect(result.seconds < 2.5)
+    #expect(result.seconds < 5)
     #expect(try JSONValue.parse(result.output)["partial"] == .bool(true))
   }
 

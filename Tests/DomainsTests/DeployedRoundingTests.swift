@@ -45,10 +45,32 @@ import Testing
     #expect(upper - lower > 1.4 * (real.1 - real.0))
   }
 
-  @Test func halfPrecisionIsRefused() throws {
-    let graph = try graph(.float16, [1, 2])
-    #expect(throws: UnsupportedOperator.self) { try interval(graph, 2, .float32) }
-    let real = try interval(graph, 2, .real)
-    #expect(real.0 <= 3 && 3 <= real.1)
+  /// Half precision rounds by 2^-11: 1 + 2^-11 may come out as 1.
+  @Test func halfPrecisionHasItsOwnRoundoff() throws {
+    let graph = try graph(.float16, [1, 0x1p-11])
+    let (lower, upper) = try interval(graph, 2, .float32)
+    #expect(lower <= Double(Float16(1) + Float16(0x1p-11)) && upper >= 1 + 0x1p-11)
+    #expect(upper - lower < 0x1p-7)
+  }
+
+  /// Sums beyond the largest float32 are infinite, and cancel to what is no number.
+  @Test func overflowIsInfinite() throws {
+    let one = try interval(graph(.float32, [0x1p127, 0x1p127]), 2, .float32)
+    #expect(one.1 == .infinity)
+    let two = try interval(graph(.float32, [0x1p127, 0x1p127, -0x1p127, -0x1p127]), 4, .float32)
+    #expect(two.0 == -.infinity && two.1 == .infinity)
+    let real = try interval(graph(.float32, [0x1p127, 0x1p127]), 2, .real)
+    #expect(real.1 < 0x1.0001p128)
+  }
+
+  /// A conversion that rounds must be a rounding of the graph.
+  @Test func uncountedConversionsAreRefused() throws {
+    var builder = GraphBuilder()
+    let x = builder.input("x", [1], type: .float64)
+    let y = builder.elementwise(Exp(), x)
+    builder.append(
+      .affine(Affine([Reshape.identity([1])])), inputs: [y], shape: [1], type: .float32, name: "z")
+    builder.output(2)
+    #expect(throws: UnsupportedOperator.self) { try interval(builder.build(), 1, .float32) }
   }
 }

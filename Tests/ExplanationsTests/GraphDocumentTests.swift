@@ -1,6 +1,7 @@
 import Explanations
 import FileFormats
 import Importers
+import TestSupport
 import Testing
 
 private func read(_ text: String) throws -> GraphDataset {
@@ -30,13 +31,17 @@ struct GraphDocumentTests {
       (document(edges: "[[0,3]]"), "node 3 does not exist"),
       (document(edges: "[[0,-1]]"), "does not exist"),
       (document(edges: "[[0,1],[0,1]]"), "listed twice"),
-      (document(edges: "[[0,1],[1,0]]"), "reverse"),
+      (document(edges: "[[0,1],[1,0],[1,2]]"), "reverse"),
+      (document(edges: "[[0,1],[1,2],[2,1]]"), "reverse"),
+      (document(edges: "[[0,1],[1,0]]", rest: ", \"edge_weights\": [0.5, 0.25]"), "both directions"),
+      (document(edges: "[[0,1],[1,0]]", rest: ", \"explanation\": \"01\""), "both directions"),
       (document(edges: "[[1,0]]"), "directed"),
       (document(edges: "[[1,1]]"), "self-loop"),
       (document(edges: "[[0,1,2]]"), "pair"),
       (document(edges: "[[0,1]]", rest: ", \"explanation\": \"011\""), "another graph"),
       (document(edges: "[[0,1]]", rest: ", \"explanation\": \"2\""), "0 and 1"),
       (document(edges: "[[0,1]]", nodes: 99_999_999_999), "sensible"),
+      (document(edges: "[[0,1]]", nodes: 5_000_000), "no edge"),
       (document(edges: "[[0,1]]", nodes: 2, rest: ", \"features\": [[1], [null]]"), "number"),
       (document(edges: "[[0,1]]", nodes: 2, rest: ", \"features\": [[1], [1, 2]]"), "features"),
       ("{\"task\": \"graph\", \"graphs\": []}", "no graph"),
@@ -46,6 +51,50 @@ struct GraphDocumentTests {
   func bad(_ text: String, _ part: String) throws {
     let error = #expect(throws: FileError.self) { _ = try read(text) }
     #expect(error.map { "\($0)".contains(part) } ?? false, "\(error.map { "\($0)" } ?? "")")
+  }
+
+  @Test("Undirected edges in both directions, as graph libraries keep them")
+  func bothDirections() throws {
+    let rest = ", \"explanation\": \"0110\", \"edge_weights\": [0.5, 2, 2, 0.5]"
+    let data = try read(document(edges: "[[0,1],[2,1],[1,2],[1,0]]", rest: rest))
+    let graph = data.graphs[0]
+    #expect(graph.edges == [GraphEdge(0, 1), GraphEdge(1, 2)])
+    #expect(graph.edgeWeights == [0.5, 2] && graph.explanation == [false, true])
+    // Scores per direction come in the order of the list: 0->1, 2->1, 1->2, 1->0.
+    let root = JSONField(
+      root: try JSONValue.parse("{\"items\":[{\"id\":\"a\",\"scores\":[1,2,3,4]}]}"), file: "s.json")
+    #expect(try ScoreFile(root, for: data).items[0].edges == [1, 4, 3, 2])
+    let directed = try read(
+      document(edges: "[[0,1],[1,0]]").replacing("\"task\"", with: "\"directed\": true, \"task\""))
+    #expect(directed.graphs[0].edges.count == 2)
+  }
+
+  @Test("Edge lists with any line ends", arguments: ["\n", "\r\n", "\r"])
+  func lineEnds(_ end: String) throws {
+    let folder = try TemporaryFolder()
+    let nodes = try folder.write("f.csv", ["f1,f2,label", "1,2,0", "3,4,1", "5,6,0"].joined(separator: end))
+    for list in [
+      ["source,target,weight", "0,1,0.5", "1,2,2"], ["\u{FEFF}0,1,0.5", "1,2,2", ""],
+      ["# c", " 0 , 1 , 0.5 ", "1,2,2"],
+    ] {
+      let data = try GraphTables.read(
+        edges: folder.write("e.csv", list.joined(separator: end)), features: nodes)
+      #expect(data.graphs[0].edges == [GraphEdge(0, 1), GraphEdge(1, 2)], "\(list)")
+      #expect(data.graphs[0].edgeWeights == [0.5, 2])
+      #expect(data.graphs[0].features == [1, 2, 3, 4, 5, 6])
+    }
+  }
+
+  @Test("Damaged documents end in one error, or are read")
+  func damaged() throws {
+    let text = document(
+      edges: "[[0,1],[1,2]]",
+      rest: ", \"explanation\": \"01\", \"edge_weights\": [1, 0.5], \"self_loops\": [[0, 1]]")
+    for mutation in Mutations(of: Array(text.utf8), count: 2000, seed: 5) {
+      do {
+        _ = try GraphDocument.read(JSONField(root: try JSONValue.parse(mutation, file: "m"), file: "m"))
+      } catch is FileError {}
+    }
   }
 
   @Test("Scores for another graph, NaN and unknown ids are refused")

@@ -14,11 +14,20 @@ import Testing
   }()
   static let absent = Comment(rawValue: SharedData.comment)
 
+  /// The graph that ends in the argument of its last softmax.
+  private static func withoutSoftmax(_ graph: Graph) throws -> Graph {
+    let output = graph[try #require(graph.outputs.first).node]
+    guard case .composite = output.operation else { return graph }
+    return Graph(
+      nodes: graph.nodes, inputs: graph.inputs,
+      outputs: [Graph.Output(name: "logits", node: output.inputs[0])])
+  }
+
   /// The outputs for inputs laid out one after the other, in float32.
-  private func run(_ graph: Graph, _ x: [Float], count: Int, output: Int = 0) throws -> [Float] {
+  private func run(_ graph: Graph, _ x: [Float], count: Int) throws -> [Float] {
     var domain = ConcreteDomain(.deployed)
     let input = Tensor<Float>([count] + graph.inputNodes[0].shape, x)
-    return try graph.interpret([.float(input)], in: &domain).outputs[output].float32.elements
+    return try graph.interpret([.float(input)], in: &domain).outputs[0].float32.elements
   }
 
   @Test(.enabled(if: folder != nil, absent), arguments: ["mnist", "mnist2"])
@@ -32,7 +41,7 @@ import Testing
     var right = 0
     for start in stride(from: 0, to: 500, by: 50) {
       let x = (start..<(start + 50)).flatMap { images.item($0).map { Float($0 / 255) } }
-      let logits = try run(graph, x, count: 50)
+      let logits = try run(Self.withoutSoftmax(graph), x, count: 50)
       for k in 0..<50 {
         let row = Array(logits[(k * 10)..<(k * 10 + 10)])
         let best = row.indices.max { row[$0] < row[$1] }
@@ -42,7 +51,7 @@ import Testing
         }
       }
       if start == 0 {
-        let probabilities = try run(graph, x, count: 50, output: 1)
+        let probabilities = try run(graph, x, count: 50)
         let reference = try #require(record["probs_first10"]?[3]?.doubles)
         for i in 0..<10 { #expect(abs(Double(probabilities[30 + i]) - reference[i]) < 1e-4) }
       }
@@ -97,6 +106,102 @@ import Testing
       #expect(throws: (any Error).self, "\(old)") {
         try Importer.load(url.appendingPathComponent("net.h5").path)
       }
+    }
+  }
+
+  static let field: String? = {
+    let path = SharedData.path("field")
+    return FileManager.default.fileExists(atPath: path + "/b25-keras/expected.json") ? path : nil
+  }()
+
+  /// Layers, activations, shared layers and models in models, against what Keras 3 predicts.
+  @Test(.enabled(if: field != nil, absent)) func layersGiveWhatKerasPredicts() throws {
+    let folder = try #require(Self.field) + "/b25-keras"
+    let expected = try JSONField(
+      root: JSONValue.parse(contentsOf: folder + "/expected.json"), file: "expected.json")
+    var compared = 0
+    for (name, field) in try expected.members() {
+      let file = folder + "/\(name).h5"
+      guard FileManager.default.fileExists(atPath: file) else { continue }
+      let graph = try Importer.load(file).graph
+      // The model's outputs and no other.
+      #expect(graph.outputs.count == 1, "\(name)")
+      let input = try JSONValue.parse(contentsOf: folder + "/\(name).in.json")
+      let x = try #require(input["values"]?.doubles).map { Float($0) }
+      let y = try run(graph, x, count: 1)
+      let reference = try #require(field.value.doubles)
+      #expect(y.count == reference.count, "\(name)")
+      for (a, b) in zip(y, reference) {
+        #expect(abs(Double(a) - b) < 1e-4 * max(1, abs(b)), "\(name)")
+      }
+      compared += 1
+    }
+    #expect(compared >= 46)
+  }
+
+  /// A softmax layer at the end is the output, as it is in Keras.
+  @Test(.enabled(if: field != nil, absent)) func noOutputIsInvented() throws {
+    let folder = try #require(Self.field) + "/b25-keras"
+    for name in ["nb_softmax", "sm_layer"] {
+      let graph = try Importer.load(folder + "/\(name).h5").graph
+      #expect(graph.outputs.count == 1)
+      let y = try run(graph, [0.3, -1, 0.5, 2], count: 1)
+      #expect(abs(y.reduce(0, +) - 1) < 1e-6, "\(name)")
+    }
+  }
+
+  /// Sizes that no network has, outputs that are none, windows beyond the image.
+  @Test(
+    .enabled(if: field != nil, absent),
+    arguments: [
+      "d09-keras-input-dim/t_act-1", "d09-keras-input-dim/t_act1000000000",
+      "d09-keras-input-dim/t_act4611686018427387904", "d10-keras-empty-outputs/k", "d11-keras-pool/t_max",
+    ])
+  func hostileSizesEndInAnError(name: String) throws {
+    let file = try #require(Self.field) + "/\(name).h5"
+    let start = Date()
+    #expect(throws: (any Error).self) { try Importer.load(file) }
+    #expect(Date().timeIntervalSince(start) < 1)
+  }
+
+  /// Members of a configuration that change the function are honoured or named.
+  @Test(.enabled(if: folder != nil, absent)) func unknownMembersAreNamed() throws {
+    let folder = try #require(Self.folder) + "/dlv"
+    let temporary = try TemporaryFolder()
+    let text = try String(contentsOfFile: folder + "/twodcurve_mlp.json", encoding: .utf8)
+    let net = temporary.path("net.h5")
+    try FileManager.default.copyItem(atPath: folder + "/twodcurve_mlp.h5", toPath: net)
+    for (member, value) in [
+      ("lora_rank", "4"), ("quantization_mode", "\"int8\""), ("unheard_of", "false"),
+      ("dtype", "\"float64\""),
+    ] {
+      _ = try temporary.write(
+        "net.json",
+        text.replacingOccurrences(
+          of: "\"output_dim\": 20", with: "\"\(member)\": \(value), \"output_dim\": 20"))
+      let error = #expect(throws: UnsupportedOperator.self) { try Importer.load(net) }
+      #expect(error?.attribute == member)
+    }
+    // Weights that contradict the configuration.
+    _ = try temporary.write(
+      "net.json", text.replacingOccurrences(of: "\"output_dim\": 20", with: "\"output_dim\": 21"))
+    #expect(throws: FileError.self) { try Importer.load(net) }
+  }
+
+  @Test(.enabled(if: field != nil, absent)) func archivesAndOpenExtentsSayTheWayOut() throws {
+    let folder = try #require(Self.field) + "/r15-keras-layers"
+    let archive = #expect(throws: FileError.self) { try Importer.load(folder + "/zip.keras") }
+    #expect(archive?.reason.contains(".h5") == true)
+    let open = #expect(throws: UnsupportedOperator.self) { try Importer.load(folder + "/dynamic-extent.h5") }
+    #expect(open?.attribute == "batch_shape")
+    var options = ImportOptions()
+    options.shapes["input"] = [1, 5, 3]
+    let graph = try Importer.load(folder + "/dynamic-extent.h5", options).graph
+    #expect(graph[graph.outputs[0].node].shape == [1, 5, 2])
+    for name in [
+      "batchnormalization", "conv1d", "embedding", "globalaveragepooling2d", "separableconv2d",
+    ] {
+      #expect(throws: Never.self, "\(name)") { try Importer.load(folder + "/\(name).h5") }
     }
   }
 }

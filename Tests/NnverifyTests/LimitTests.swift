@@ -30,11 +30,11 @@ import Testing
     "smt": ["smt", "examples/digits-seven.json", "--method", "exact"],
   ]
 
-  /// The limit is 0.4 s, and may be overrun by 0.5 s; the rest is a busy machine's.
+  /// The limit is 0.4 s, and may be overrun by 0.5 s; the rest is for busy machines.
   @Test(arguments: long.keys.sorted()) func timeLimits(command: String) throws {
     let result = try nnverify.run(Self.long[command, default: []] + ["--timeout", "0.4", "--json"])
     #expect(result.status == 0, "\(result.errors)")
-    #expect(result.seconds < 2.5)
+    #expect(result.seconds < 5)
     let answer = try JSONValue.parse(result.output)
     if command == "smt" {
       #expect(answer["verdict"]?.stringValue == "unknown")
@@ -89,7 +89,7 @@ import Testing
       process.standardInput = FileHandle.nullDevice
       process.standardOutput = try FileHandle(forWritingTo: URL(fileURLWithPath: output))
       try process.run()
-      usleep(500_000)
+      usleep(1_000_000)
       kill(process.processIdentifier, number)
       process.waitUntilExit()
       #expect(process.terminationReason == .exit && process.terminationStatus == 128 + number, "\(command)")

@@ -1,5 +1,6 @@
 import FileFormats
 import Foundation
+import GRDB
 import Results
 import Testing
 
@@ -93,6 +94,130 @@ import Testing
     try write("", to: folder + "/empty")
     #expect(throws: FileError.self) { try ResultStore(path: folder + "/empty", create: false) }
     #expect(throws: FileError.self) { try ResultStore(path: folder, create: true) }
+  }
+
+  @Test func pathsMayHoldBlanks() throws {
+    let folder = try temporaryFolder()
+    try write("", to: folder + "/my net.onnx")
+    func networks(_ text: String) -> [String] {
+      Instance(family: "f", network: text, query: "q", limit: 1, folder: folder).networkArguments
+    }
+    #expect(networks("my net.onnx") == [folder + "/my net.onnx"])
+    #expect(networks("f=my net.onnx g=b c.onnx") == ["f=\(folder)/my net.onnx", "g=\(folder)/b c.onnx"])
+    #expect(networks("absent net.onnx") == [folder + "/absent net.onnx"])
+  }
+
+  func instance(_ query: String, content: String, limit: Double = 10, folder: String = "/") -> Instance {
+    var instance = Instance(family: "f", network: "n", query: query, limit: limit, folder: folder)
+    instance.content = content
+    return instance
+  }
+
+  @Test func resultsBelongToContents() throws {
+    let store = try ResultStore(path: temporaryFolder() + "/r.sqlite", create: true)
+    func record(_ instance: Instance, _ verdict: String) throws {
+      try store.record(
+        InstanceResult(
+          key: instance.key, verdict: verdict, seconds: 1, limit: instance.limit, folder: instance.folder))
+    }
+    try record(instance("a", content: "1"), "unsat")
+    #expect(try store.pending([instance("a", content: "1")]).isEmpty)
+    // Moved to another folder: the same contents.
+    #expect(try store.pending([instance("a", content: "1", folder: "/x")]).isEmpty)
+    #expect(try store.pending([instance("a", content: "2")]).count == 1)
+    #expect(try store.pending([instance("a", content: "1", limit: 20)]).count == 1)
+    // Edited: replaced. Equal names in another folder: another instance.
+    try record(instance("a", content: "2"), "sat")
+    #expect(try store.results().map(\.verdict) == ["sat"])
+    try record(instance("a", content: "3", folder: "/x"), "unsat")
+    #expect(try store.results().map(\.verdict).sorted() == ["sat", "unsat"])
+    let merged = MergedResults([try store.results()])
+    #expect(merged.results.count == 2 && merged.contradictions.isEmpty)
+  }
+
+  @Test func instancesAreClaimed() throws {
+    let path = try temporaryFolder() + "/r.sqlite"
+    let store = try ResultStore(path: path, create: true)
+    let first = instance("a", content: "1")
+    #expect(try store.claim(first) == .granted)
+    try store.record(InstanceResult(key: first.key, verdict: "sat", seconds: 1, limit: 10, folder: "/"))
+    #expect(try store.claim(first) == .done)
+    // Claims of a process that lives (the first one) and of one that does not.
+    let second = instance("b", content: "1")
+    let host = ProcessInfo.processInfo.hostName.filter { $0 != " " }
+    let stat = try String(contentsOfFile: "/proc/1/stat", encoding: .utf8)
+    let start = try #require(stat.split(separator: ")").last).split(separator: " ")[19]
+    for (owner, claim) in [
+      ("\(host) 1 \(start)", ResultStore.Claim.taken), ("\(host) 1 12345678901", .granted),
+      ("elsewhere 1 \(start)", .taken), ("nonsense", .granted),
+    ] {
+      let database = try DatabaseQueue(path: path)
+      try database.write { db in
+        try db.execute(
+          sql: "INSERT OR REPLACE INTO claim VALUES ('f', 'n', 'b', '1', 10, ?, ?)",
+          arguments: [owner, Date().timeIntervalSince1970])
+      }
+      #expect(try store.claim(second) == claim, "\(owner)")
+    }
+  }
+
+  @Test("Cells that no batch writes are one error")
+  func badCells() throws {
+    let names = ["family", "network", "query", "verdict", "seconds", "time_limit", "reason", "answer"]
+    for (i, name) in names.enumerated() {
+      for bad in ["NULL", "x'00ff'", name == "seconds" || name == "time_limit" ? "'text'" : "7", "1e308"] {
+        let path = try temporaryFolder() + "/r.sqlite"
+        let database = try DatabaseQueue(path: path)
+        try database.write { db in
+          try db.execute(sql: "PRAGMA application_id = \(0x6e6e_7631)")
+          try db.execute(sql: "CREATE TABLE result (\(names.joined(separator: ", ")), finished)")
+          var cells = names.map { $0 == "seconds" || $0 == "time_limit" ? "1.5" : "'x'" }
+          cells[i] = bad
+          try db.execute(sql: "INSERT INTO result VALUES (\(cells.joined(separator: ", ")), 'now')")
+        }
+        let store = try ResultStore(path: path, create: false)
+        #expect(throws: FileError.self, "\(name) \(bad)") { try store.results() }
+      }
+    }
+  }
+
+  @Test func viewsAndFifosAreNoStores() throws {
+    let folder = try temporaryFolder()
+    let database = try DatabaseQueue(path: folder + "/view.sqlite")
+    try database.write { db in
+      try db.execute(sql: "PRAGMA application_id = \(0x6e6e_7631)")
+      try db.execute(
+        sql: """
+          CREATE VIEW result AS WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c)
+          SELECT x AS family FROM c
+          """)
+    }
+    #expect(throws: FileError.self) { try ResultStore(path: folder + "/view.sqlite", create: false) }
+    #expect(throws: FileError.self) { try ResultStore(path: folder + "/view.sqlite", create: true) }
+    try #require(mkfifo(folder + "/fifo", 0o600) == 0)
+    #expect(throws: FileError.self) { try ResultStore(path: folder + "/fifo", create: false) }
+  }
+
+  @Test func readsStoresOfTheFirstVersion() throws {
+    let path = try temporaryFolder() + "/old.sqlite"
+    do {
+      let database = try DatabaseQueue(path: path)
+      try database.write { db in
+        try db.execute(sql: "PRAGMA application_id = \(0x6e6e_7631)")
+        try db.execute(
+          sql: """
+            CREATE TABLE result (
+              family TEXT NOT NULL, network TEXT NOT NULL, query TEXT NOT NULL, verdict TEXT NOT NULL,
+              seconds REAL NOT NULL, time_limit REAL NOT NULL, reason TEXT NOT NULL, answer TEXT NOT NULL,
+              finished TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP, PRIMARY KEY (family, network, query)) WITHOUT ROWID
+            """)
+        try db.execute(sql: "INSERT INTO result VALUES ('f', 'n', 'a', 'sat', 1, 10, '', '{}', 'then')")
+      }
+    }
+    #expect(try ResultStore(path: path, create: false).results().map(\.verdict) == ["sat"])
+    let store = try ResultStore(path: path, create: true)
+    #expect(try store.results().map(\.verdict) == ["sat"])
+    #expect(try store.pending([instance("a", content: "1")]).count == 1)
   }
 
   // MARK: Comparison

@@ -67,12 +67,16 @@ public struct AttributedGraph: Sendable {
   /// One flag per edge: the true explanation.
   public var explanation: [Bool]?
   public var padding: GraphPadding?
+  /// Where the file lists undirected edges in both directions: for every listed one its arc, 2 i for edge i from its
+  /// first node to its second and 2 i + 1 back. Scores per direction come in the order of the list.
+  public var listedArcs: [Int]?
 
   public init(
     id: InstanceID, nodeCount: Int, edges: [GraphEdge], isDirected: Bool = false,
     edgeWeights: [Double]? = nil,
     selfLoops: [(node: Int, weight: Double)] = [], features: [Double], featureCount: Int, label: Int? = nil,
-    nodeLabels: [Int]? = nil, explanation: [Bool]? = nil, padding: GraphPadding? = nil
+    nodeLabels: [Int]? = nil, explanation: [Bool]? = nil, padding: GraphPadding? = nil,
+    listedArcs: [Int]? = nil
   ) {
     self.id = id
     self.nodeCount = nodeCount
@@ -86,6 +90,7 @@ public struct AttributedGraph: Sendable {
     self.nodeLabels = nodeLabels
     self.explanation = explanation
     self.padding = padding
+    self.listedArcs = listedArcs
   }
 }
 

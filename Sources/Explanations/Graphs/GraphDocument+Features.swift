@@ -29,7 +29,7 @@ extension GraphDocument {
     case "one_hot":
       let width = try readWidth(shared, nodes: nodes)
       let field = try item.member(try shared.optional("field")?.string() ?? "nodes")
-      let codes = try field.elements()
+      let codes = try field.lazyElements()
       if codes.count != nodes { throw field.error("\(codes.count) entries for \(nodes) nodes") }
       var values = [Double](repeating: 0, count: nodes * width)
       for (i, code) in codes.enumerated() {
@@ -52,14 +52,15 @@ extension GraphDocument {
   private static func readWidth(_ shared: JSONField, nodes: Int) throws -> Int {
     let field = try shared.member("dim")
     let width = try field.int()
-    guard width >= 1, width <= featureLimit / nodes else {
-      throw field.error("\(nodes) nodes of \(width) features are beyond the limit of \(featureLimit) entries")
+    let limit = ReaderLimits.describedFeatureEntries
+    guard width >= 1, width <= limit / nodes else {
+      throw field.error("\(nodes) nodes of \(width) features are beyond the limit of \(limit) entries")
     }
     return width
   }
 
   private static func readRows(_ field: JSONField, nodes: Int) throws -> (values: [Double], width: Int) {
-    let rows = try field.elements()
+    let rows = try field.lazyElements()
     if rows.count != nodes { throw field.error("\(rows.count) rows of features for \(nodes) nodes") }
     var values: [Double] = []
     var width: Int?
@@ -70,6 +71,9 @@ extension GraphDocument {
       }
       width = numbers.count
       values += numbers
+      guard values.count <= ReaderLimits.featureEntries else {
+        throw row.error("the features have more than \(ReaderLimits.featureEntries) entries")
+      }
     }
     return (values, width ?? 0)
   }

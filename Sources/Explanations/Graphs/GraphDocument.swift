@@ -5,9 +5,7 @@ import FileFormats
 /// A document holds either `graphs` (graph classification) or one graph with `num_nodes`, `labels` and `edges`
 /// (node classification). Edges are undirected, listed once as `[u, v]` with `u < v`, unless `directed` is true.
 public enum GraphDocument {
-  /// No document may describe more feature entries than this (400 MB of Float64).
-  static let featureLimit = 50_000_000
-  static let nodeLimit = 10_000_000
+  static let nodeLimit = ReaderLimits.graphNodes
 
   /// Reads a document.
   /// - Throws: `FileError` naming the member and what is wrong with it.
@@ -93,12 +91,23 @@ public enum GraphDocument {
     guard nodes >= 1, nodes <= nodeLimit else {
       throw nodesField.error("\(nodes) is no sensible number of nodes")
     }
-    let edges = try readEdges(try item.member("edges"), nodes: nodes, directed: directed)
+    let edgeField = try item.member("edges")
+    let list = try readEdges(edgeField, nodes: nodes)
+    let edges = try EdgeList(list, directed: directed, nodes: nodes) {
+      try edgeField.lazyElements()[$0].error($1)
+    }
+    if nodes - edges.namedNodes > ReaderLimits.isolatedNodes {
+      throw nodesField.error(
+        "\(nodes - edges.namedNodes) of \(nodes) nodes have no edge, more than \(ReaderLimits.isolatedNodes)")
+    }
     var weights: [Double]?
     if let field = try item.optional("edge_weights") {
-      weights = try finiteNumbers(field)
-      if weights?.count != edges.count {
-        throw field.error("\(weights?.count ?? 0) weights for \(edges.count) edges")
+      let all = try finiteNumbers(field)
+      guard all.count == list.count else {
+        throw field.error("\(all.count) weights for \(list.count) edges")
+      }
+      weights = try edges.merged(all) {
+        try field.lazyElements()[$0].error("both directions need the same weight")
       }
     }
     let (values, width) = try readFeatures(item, shared: features, nodes: nodes)
@@ -107,15 +116,18 @@ public enum GraphDocument {
     }
     var labels: [Int]?
     if task == .node, let field = try item.optional("labels") {
-      labels = try field.elements().map { try readClass($0) }
+      labels = try field.lazyElements().map { try readClass($0) }
       if labels?.count != nodes { throw field.error("\(labels?.count ?? 0) labels for \(nodes) nodes") }
     }
     return AttributedGraph(
-      id: id, nodeCount: nodes, edges: edges, isDirected: directed, edgeWeights: weights,
+      id: id, nodeCount: nodes, edges: edges.edges, isDirected: directed, edgeWeights: weights,
       selfLoops: try readSelfLoops(item, nodes: nodes), features: values, featureCount: width,
       label: task == .graph ? try item.optional("label").map(readClass) : nil, nodeLabels: labels,
-      explanation: try item.optional("explanation").map { try readFlags($0, count: edges.count) },
-      padding: padding)
+      explanation: try item.optional("explanation").map { field in
+        let flags = try readFlags(field, count: list.count)
+        return try edges.merged(flags) { _ in field.error("both directions of an edge need the same flag") }
+      },
+      padding: padding, listedArcs: edges.arcs)
   }
 
   private static func readClass(_ field: JSONField) throws -> Int {
@@ -124,44 +136,12 @@ public enum GraphDocument {
     return value
   }
 
-  private static func readEdges(_ field: JSONField, nodes: Int, directed: Bool) throws -> [GraphEdge] {
-    var result: [GraphEdge] = []
-    var seen: Set<GraphEdge> = []
-    for item in try field.elements() {
+  private static func readEdges(_ field: JSONField, nodes: Int) throws -> [GraphEdge] {
+    try field.lazyElements().map { item in
       guard let pair = item.value.ints, pair.count == 2 else {
         throw item.error("an edge is a pair of node numbers")
       }
-      let edge = GraphEdge(pair[0], pair[1])
-      try check(edge, nodes: nodes, directed: directed, seen: &seen) { item.error($0) }
-      result.append(edge)
-    }
-    return result
-  }
-
-  /// The rules for one edge, shared with the CSV reader.
-  static func check(
-    _ edge: GraphEdge, nodes: Int, directed: Bool, seen: inout Set<GraphEdge>,
-    error: (String) -> FileError
-  ) throws {
-    for node in [edge.source, edge.target] where node < 0 || node >= nodes {
-      throw error("node \(node) does not exist: the graph has nodes 0 to \(nodes - 1)")
-    }
-    if edge.source == edge.target {
-      throw error("a self-loop on node \(edge.source): list it under self_loops, where it is never masked")
-    }
-    if !directed {
-      if seen.contains(GraphEdge(edge.target, edge.source)) {
-        throw error(
-          "[\(edge.source), \(edge.target)] is the reverse of an edge listed before: "
-            + "undirected edges are listed once (or set \"directed\": true)")
-      }
-      if edge.source > edge.target {
-        throw error(
-          "[\(edge.source), \(edge.target)] looks directed: undirected edges are listed as [u, v] with u < v")
-      }
-    }
-    if !seen.insert(edge).inserted {
-      throw error("the edge [\(edge.source), \(edge.target)] is listed twice")
+      return GraphEdge(pair[0], pair[1])
     }
   }
 
@@ -186,7 +166,7 @@ public enum GraphDocument {
         return byte == 0x31
       }
     } else {
-      flags = try field.elements().map { item in
+      flags = try field.lazyElements().map { item in
         if let flag = item.value.boolValue { return flag }
         guard let number = item.value.intValue, number == 0 || number == 1 else {
           throw item.error("expected 0 or 1")
@@ -201,7 +181,7 @@ public enum GraphDocument {
   }
 
   static func finiteNumbers(_ field: JSONField) throws -> [Double] {
-    try field.elements().map { item in
+    try field.lazyElements().map { item in
       let value = try item.double()
       if !value.isFinite { throw item.error("the number is not finite") }
       return value

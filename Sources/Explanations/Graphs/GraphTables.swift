@@ -48,13 +48,14 @@ public enum GraphTables {
     let list = try readEdges(edges, nodes: count)
     let graph = AttributedGraph(
       id: .text(edges), nodeCount: count, edges: list.edges, edgeWeights: list.weights, features: values,
-      featureCount: width ?? 0, nodeLabels: labelColumn == nil ? nil : labels, explanation: list.explanation)
+      featureCount: width ?? 0, nodeLabels: labelColumn == nil ? nil : labels, explanation: list.explanation,
+      listedArcs: list.arcs)
     return GraphDataset(
       name: edges, task: .node, classCount: max(2, (labels.max() ?? 0) + 1), graphs: [graph])
   }
 
   private static func readEdges(_ path: String, nodes: Int) throws -> (
-    edges: [GraphEdge], weights: [Double]?, explanation: [Bool]?
+    edges: [GraphEdge], weights: [Double]?, explanation: [Bool]?, arcs: [Int]?
   ) {
     let list = try table(path)
     let header = list.header.isEmpty ? ["source", "target", "weight"] : list.header
@@ -65,7 +66,6 @@ public enum GraphTables {
     var edges: [GraphEdge] = []
     var weights: [Double] = []
     var flags: [Bool] = []
-    var seen: Set<GraphEdge> = []
     for row in list.rows {
       func error(_ reason: String) -> FileError {
         FileError(file: path, place: "line \(row.line)", reason: reason)
@@ -73,9 +73,7 @@ public enum GraphTables {
       guard row.cells.count > max(sourceColumn, targetColumn), let u = Int(row.cells[sourceColumn]),
         let v = Int(row.cells[targetColumn])
       else { throw error("expected two node numbers") }
-      let edge = GraphEdge(u, v)
-      try GraphDocument.check(edge, nodes: nodes, directed: false, seen: &seen, error: error)
-      edges.append(edge)
+      edges.append(GraphEdge(u, v))
       if let weightColumn, row.cells.indices.contains(weightColumn) {
         guard let weight = Double(row.cells[weightColumn]), weight.isFinite else {
           throw error("\"\(row.cells[weightColumn])\" is not a finite weight")
@@ -92,7 +90,18 @@ public enum GraphTables {
     if !weights.isEmpty && weights.count != edges.count {
       throw FileError(file: path, reason: "\(weights.count) weights for \(edges.count) edges")
     }
-    return (edges, weights.isEmpty ? nil : weights, flagColumn == nil ? nil : flags)
+    func error(_ edge: Int, _ reason: String) -> FileError {
+      FileError(file: path, place: "line \(list.rows[edge].line)", reason: reason)
+    }
+    let merged = try EdgeList(edges, directed: false, nodes: nodes, error: error)
+    return (
+      merged.edges,
+      weights.isEmpty
+        ? nil : try merged.merged(weights) { error($0, "both directions need the same weight") },
+      flagColumn == nil
+        ? nil : try merged.merged(flags) { error($0, "both directions need the same explanation") },
+      merged.arcs
+    )
   }
 
   private static func trim(_ cell: Substring) -> String {
@@ -108,14 +117,18 @@ public enum GraphTables {
   }
 
   private static func table(_ path: String) throws -> (header: [String], rows: [Row]) {
-    let bytes = try Gzip.contents(ofFile: path)
+    let bytes = try Gzip.contents(ofFile: path, limit: ReaderLimits.tableBytes)
     guard let text = String(validating: bytes, as: UTF8.self) else {
       throw FileError(file: path, reason: "the file is not UTF-8 text")
     }
     var header: [String] = []
     var rows: [Row] = []
-    for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
-      let trimmed = line.filter { $0 != "\r" }
+    // By scalars: a line end of two characters, \r\n, is one Character. Old Macintosh files end lines with \r alone.
+    let unix = String.UnicodeScalarView(
+      text.replacing("\r\n", with: "\n").unicodeScalars.map { $0 == "\r" ? "\n" : $0 }
+        .drop { $0 == "\u{FEFF}" })
+    for (index, line) in String(unix).split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+      let trimmed = line
       if trimmed.allSatisfy({ $0 == " " || $0 == "\t" }) || trimmed.first == "#" { continue }
       let cells = trimmed.split(separator: ",", omittingEmptySubsequences: false).map(trim)
       if rows.isEmpty && header.isEmpty && cells.contains(where: { Double($0) == nil }) {

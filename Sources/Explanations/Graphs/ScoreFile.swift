@@ -2,7 +2,8 @@ import FileFormats
 
 /// The scores of an explanation, per instance: `{"items":[{"id", "scores": [..]}]}`.
 ///
-/// `scores` are in the graph's edge order, one per undirected edge, or two (u->v, v->u). `node_scores` (one a
+/// `scores` are in the graph's edge order, one per undirected edge, or two (u->v, v->u); where the graph lists both
+/// directions, two per edge are in the order of that list. `node_scores` (one a
 /// node) and `feature_scores` (one a feature, or one a node and feature) explain by nodes and features instead.
 public struct ScoreFile: Sendable {
   /// The scores of one instance; at least one member is present.
@@ -59,7 +60,8 @@ public struct ScoreFile: Sendable {
       }
       let edgeCount = graph.edges.count
       let edges = try field.optional("scores").map {
-        try Self.numbers($0, lengths: [edgeCount, 2 * edgeCount], what: "\(edgeCount) edges")
+        try Self.ordered(
+          Self.numbers($0, lengths: [edgeCount, 2 * edgeCount], what: "\(edgeCount) edges"), graph)
       }
       let nodes = try field.optional("node_scores").map {
         try Self.numbers($0, lengths: [graph.nodeCount], what: "\(graph.nodeCount) nodes")
@@ -74,6 +76,14 @@ public struct ScoreFile: Sendable {
       items.append(Item(id: id, edges: edges, nodes: nodes, features: features))
     }
     if items.isEmpty { throw list.error("the file holds no scores") }
+  }
+
+  /// Scores per direction of a graph that lists both: from the list's order to pairs of directions.
+  private static func ordered(_ scores: [Double], _ graph: AttributedGraph) -> [Double] {
+    guard let arcs = graph.listedArcs, scores.count == arcs.count else { return scores }
+    var result = scores
+    for (score, arc) in zip(scores, arcs) { result[arc] = score }
+    return result
   }
 
   private static func numbers(_ field: JSONField, lengths: [Int], what: String) throws -> [Double] {

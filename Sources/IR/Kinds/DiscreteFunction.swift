@@ -22,9 +22,19 @@ public protocol DiscreteFunction: Sendable {
   /// for every output the element of that input it copies, or -1. Outputs that no table names are bounded by
   /// `enclose`. The default decides nothing.
   func copies(lower: [Tensor<Double>], upper: [Tensor<Double>]) -> [[Int32]?]
+
+  /// How often a deployed evaluation rounds on the way to one output; 0 if it only copies, decides, or computes with
+  /// integers.
+  var deployedRoundings: Int { get }
+
+  /// By output: what the magnitudes of everything that is added up or multiplied come to, for inputs of at most the given
+  /// magnitudes; nil if that is the magnitude of the output.
+  func deployedSizes(_ magnitudes: [Tensor<Double>]) -> Tensor<Double>?
 }
 
 extension DiscreteFunction {
+  public var deployedRoundings: Int { 0 }
+  public func deployedSizes(_ magnitudes: [Tensor<Double>]) -> Tensor<Double>? { nil }
   public func copies(lower: [Tensor<Double>], upper: [Tensor<Double>]) -> [[Int32]?] {
     inputShapes.map { _ in nil }
   }

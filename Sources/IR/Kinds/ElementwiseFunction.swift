@@ -49,8 +49,14 @@ public protocol ElementwiseFunction: Sendable {
   /// two runs of the function; nil if none are known.
   func derivativeRange(_ lower: Double, _ upper: Double) -> (lower: Double, upper: Double)?
 
-  /// Assumed error of the deployed float32 implementation, in units in the last place of the result; 0 if exact.
-  var deployedUlps: Double { get }
+  /// What a deployed implementation may be off by.
+  var kernelError: KernelError { get }
+
+  /// Whether the value at minus or plus infinity is not a number, as that of sin is.
+  var undefinedAtInfinity: (negative: Bool, positive: Bool) { get }
+
+  /// Whether the function gives a number even for an argument that is none, as IsNaN does.
+  var absorbsNaN: Bool { get }
 }
 
 /// Below or above the function.
@@ -92,8 +98,10 @@ extension ElementwiseFunction {
   public func linearPiece(_ lower: Double, _ upper: Double) -> (slope: Double, intercept: Double)? { nil }
   public var pieces: PiecewiseLinear? { nil }
   public func pivot(side: Side, _ lower: Double, _ upper: Double) -> (x: Double, value: Double)? { nil }
-  public var deployedUlps: Double { 0 }
   public func derivativeRange(_ lower: Double, _ upper: Double) -> (lower: Double, upper: Double)? { nil }
+  public var kernelError: KernelError { .exact }
+  public var undefinedAtInfinity: (negative: Bool, positive: Bool) { (false, false) }
+  public var absorbsNaN: Bool { false }
   public func slopeLimits(side: Side, _ lower: Double, _ upper: Double) -> ClosedRange<Double> {
     let (below, above) = slopes(lower, upper, .adaptive)
     let slope = side == .below ? below : above

@@ -24,6 +24,8 @@ public protocol LinearMap: Sendable {
 
   /// Whether all coefficients are non-negative, so that the map is monotone.
   var isNonnegative: Bool { get }
+  /// Whether all coefficients are 0 or less.
+  var isNonpositive: Bool { get }
   /// The matrix rows of the given outputs, `[outputs.count] + inputShape`: the adjoint of unit covectors, which needs
   /// no matrix product.
   func rows(_ outputs: [Int]) -> Tensor<Double>
@@ -61,6 +63,7 @@ extension LinearMap {
   public var coefficientRoundings: Int { 0 }
   public var denominator: Int { 1 }
   public var isNonnegative: Bool { false }
+  public var isNonpositive: Bool { false }
   public func rows(_ outputs: [Int]) -> Tensor<Double> {
     var units = Tensor<Double>.zeros([outputs.count] + outputShape)
     let n = outputShape.count

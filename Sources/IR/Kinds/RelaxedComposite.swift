@@ -17,9 +17,19 @@ public protocol RelaxedComposite: Composite {
   ///
   /// Nil if the composite has none that beat its expansion on this box.
   func relax(lower: [Tensor<Double>], upper: [Tensor<Double>]) -> CompositeRelaxation?
+
+  /// The unit whose bounds, widened by ``deployedError(_:unit:underflow:)``, hold for a deployed evaluation; nil if only
+  /// the steps of the expansion tell what that is.
+  var deployed: (any RelaxedComposite)? { get }
+
+  /// What a deployed evaluation may be off by, where the value is at most `magnitude`, in a type of the given unit
+  /// roundoff.
+  func deployedError(_ magnitude: Double, unit: Double, underflow: Double) -> Double
 }
 
 extension RelaxedComposite {
+  public var deployed: (any RelaxedComposite)? { nil }
+  public func deployedError(_ magnitude: Double, unit: Double, underflow: Double) -> Double { .infinity }
   public var offersLines: Bool { false }
   public func relax(lower: [Tensor<Double>], upper: [Tensor<Double>]) -> CompositeRelaxation? { nil }
 }

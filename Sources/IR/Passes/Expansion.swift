@@ -16,7 +16,8 @@ extension Graph {
         for child in inner.nodes {
           if case .input = child.operation { continue }
           local[child.id] = append(
-            child, inputs: child.inputs.map { local[$0] }, name: "\(name)/\(child.name)")
+            child.typed(node.elementType), inputs: child.inputs.map { local[$0] },
+            name: "\(name)/\(child.name)")
         }
         return local[inner.outputs[0].node]
       }
@@ -38,6 +39,11 @@ extension Graph {
     return (graph, mapping)
   }
 
+  /// The graph with its floating-point nodes in another type: expansions are built in float32.
+  fileprivate func typed(_ type: ElementType) -> Graph {
+    Graph(nodes: nodes.map { $0.typed(type) }, inputs: inputs, outputs: outputs)
+  }
+
   /// The graph without nodes that no output needs; inputs stay.
   public func prunedToOutputs() -> Graph {
     var needed = ancestors(of: outputs.map(\.node))
@@ -54,5 +60,22 @@ extension Graph {
     return Graph(
       nodes: result, inputs: inputs.map { mapping[$0] },
       outputs: outputs.map { Output(name: $0.name, node: mapping[$0.node]) })
+  }
+}
+
+extension Composite {
+  /// The expansion as part of a network in which the composite has the given type.
+  public func expansion(typed type: ElementType) -> Graph {
+    type == .float32 || !type.isFloatingPoint ? expansion : expansion.typed(type)
+  }
+}
+
+extension Node {
+  /// The node in another floating-point type; integers and booleans stay.
+  fileprivate func typed(_ type: ElementType) -> Node {
+    guard elementType.isFloatingPoint, type.isFloatingPoint, elementType != type else { return self }
+    return Node(
+      id: id, name: name, origin: origin, operation: operation, inputs: inputs, shape: shape,
+      elementType: type)
   }
 }

@@ -58,9 +58,11 @@ extension GraphNetworkBinder {
         return structure.weights[arc] / Double(group.start[place + 1] - group.start[place])
       }
       return try scaledByMask(coefficients + zeros, roundings: 1)
+    case .presence:
+      return try scaledByMask([Double](repeating: 1, count: allLooped.count), roundings: 0)
     case .factors:
-      let ones = [Double](repeating: 1, count: allLooped.count)
-      return try scaledByMask(ones, roundings: 0)
+      let ones = [Double](repeating: 1, count: structure.nodeCount)
+      return try scaledByMask(structure.weights + ones, roundings: 0)
     }
   }
 
@@ -150,18 +152,21 @@ extension GraphNetworkBinder {
   private mutating func maximum(_ x: NodeID) throws -> NodeID {
     let arcs = scope.arcs
     let zero = builder.constant(Weight(Tensor([1], [0])), name: nil)
-    if masking == .removal, let mask {
-      return try builder.discrete(
-        MaskedMaximum(arcs, width: width(x)), [try localArcs(mask), x], type: builder[x].elementType)
-    }
-    if mask == nil && structure.weights.allSatisfy({ $0 == 1 }) {
-      return try builder.selection(SegmentMaximum.ofNeighbours(arcs, width: width(x)), [x, zero])
+    let isWeighted = !structure.weights.allSatisfy { $0 == 1 }
+    if !isWeighted {
+      if masking == .removal, let mask {
+        return try builder.discrete(
+          MaskedMaximum(arcs, width: width(x)), [try localArcs(mask), x], type: builder[x].elementType)
+      }
+      if mask == nil {
+        return try builder.selection(SegmentMaximum.ofNeighbours(arcs, width: width(x)), [x, zero])
+      }
     }
     // Messages c_e x_j, one row per arc, then the maximum over the rows of a node.
     let rows: Shape = [arcs.count, width(x)]
     let gather = IndexMap(shape(x), to: rows, index: rowIndex(arcs.source, width(x)))
     var messages = try builder.linear(gather, x)
-    if let mask {
+    if let mask, masking != .removal {
       guard let form = Multiply([arcs.count, 1], rows) else {
         throw GraphError(node: builder.scope, reason: "shapes of messages do not fit")
       }
@@ -173,6 +178,11 @@ extension GraphNetworkBinder {
         [Double](repeating: $0, count: width(x))
       }
       messages = try builder.linear(Diagonal(Weight(Tensor(rows, factors)), shape: rows), messages)
+    }
+    if masking == .removal, let mask {
+      return try builder.discrete(
+        MaskedMaximum(arcs, width: width(x), ofMessages: true), [try localArcs(mask), messages],
+        type: builder[x].elementType)
     }
     return try builder.selection(SegmentMaximum.ofMessages(arcs, width: width(x)), [messages, zero])
   }
@@ -208,13 +218,20 @@ extension GraphNetworkBinder {
     let removal = masking == .removal && mask != nil
     let softmax = try EdgeSoftmax(looped, heads: heads, isMasked: removal)
     var arguments = [scores]
-    if removal { arguments.append(try factors()) }
+    if removal { arguments.append(try node(.presence)) }
     var alpha = try builder.composite(softmax, arguments)
-    if !removal && (mask != nil || structure.weights.contains { $0 != 1 }) {
+    // Attention is paid to whoever is there; arc weights and masks scale what is said.
+    if removal && structure.weights.contains(where: { $0 != 1 }) {
+      let values = scope.loopedIndex.flatMap { index -> [Double] in
+        let arc = Int(index)
+        return [Double](repeating: arc < structure.arcs.count ? structure.weights[arc] : 1, count: heads)
+      }
+      alpha = try builder.linear(Diagonal(Weight(Tensor(perArc, values)), shape: perArc), alpha)
+    } else if !removal && (mask != nil || structure.weights.contains { $0 != 1 }) {
       guard let form = Multiply(perArc, [looped.count, 1]) else {
         throw GraphError(node: builder.scope, reason: "shapes of attention do not fit")
       }
-      let column = try builder.linear(Reshape([looped.count], to: [looped.count, 1]), try factors())
+      let column = try builder.linear(Reshape([looped.count], to: [looped.count, 1]), try node(.factors))
       alpha = try builder.product(form, alpha, column)
     }
     if heads == 1 { alpha = try builder.linear(Reshape(perArc, to: [looped.count]), alpha) }
@@ -233,14 +250,11 @@ extension GraphNetworkBinder {
     return try builder.linear(average, mixed, bias: spread(attention.bias, narrow))
   }
 
-  /// Mask factors on arcs (times arc weights), 1 on self-loops, as a node.
-  private mutating func factors() throws -> NodeID {
-    switch try local(.factors) {
+  /// Coefficients as a node.
+  private mutating func node(_ kind: CoefficientKind) throws -> NodeID {
+    switch try local(kind) {
     case .variable(let node): return node
-    case .fixed:
-      let all = structure.weights + [Double](repeating: 1, count: structure.nodeCount)
-      let values = scope.loopedIndex.map { all[Int($0)] }
-      return builder.constant(Weight(Tensor([looped.count], values)))
+    case .fixed(let values, _): return builder.constant(Weight(Tensor([values.count], values)))
     }
   }
 }

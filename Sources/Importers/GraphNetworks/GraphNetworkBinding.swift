@@ -62,6 +62,8 @@ struct GraphNetworkBinder {
     case sum(selfFactor: Double)
     case mean
     /// Mask factors alone; self-loops 1.
+    case presence
+    /// Mask factors times arc weights; self-loops 1.
     case factors
   }
 

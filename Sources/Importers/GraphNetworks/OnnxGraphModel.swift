@@ -133,6 +133,8 @@ public struct OnnxGraphModel: GraphModel {
       throw FileError(
         file: path, reason: "the network is for \(fixed) nodes, the graph has \(total(structure))")
     }
+    try checkSize(structure)
+    try checkWeights(structure)
     let arcs = expandedArcs(structure)
     let nodes = total(structure)
     let lead: [Int] = layout.isBatched ? [1] : []
@@ -149,7 +151,11 @@ public struct OnnxGraphModel: GraphModel {
     var inserted: [OnnxMaskInsertion.Mask] = []
     let imported: Graph
     let isWeighted = layout.adjacency != nil || layout.edgeWeight != nil
-    if masking == .none || structure.arcs.count == 0 || (isWeighted && masking != .message) {
+    // A zero in the matrix is a missing arc; a zero weight is one only for sums.
+    let weightsRemove = layout.adjacency != nil || weightZeroIsDeletion
+    if masking == .none || structure.arcs.count == 0
+      || (isWeighted && (masking == .weight || (masking == .removal && weightsRemove)))
+    {
       imported = try Importer.load(path, options).graph
     } else {
       let insertion = OnnxMaskInsertion(
@@ -187,6 +193,31 @@ public struct OnnxGraphModel: GraphModel {
     }
     b.output(try b.linear(Reshape(found.shape, to: [nodes, width]), found.id))
     return b.build().prunedToOutputs()
+  }
+
+  /// Refuses weights that the file has no input for.
+  private func checkWeights(_ structure: GraphStructure) throws {
+    guard layout.adjacency == nil, layout.edgeWeight == nil else { return }
+    guard structure.weights.allSatisfy({ $0 == 1 }), structure.selfLoops.allSatisfy({ $0 ?? 1 == 1 }) else {
+      throw UnsupportedOperator(
+        node: name, operatorName: "ONNX graph network", attribute: "edge_weight",
+        reason: "the graph has edge weights, the network takes none (no input edge_weight or adj)")
+    }
+  }
+
+  /// Refuses graphs that grow beyond measure: as a matrix, or by copies of padding nodes.
+  private func checkSize(_ structure: GraphStructure) throws {
+    let nodes = total(structure)
+    if layout.adjacency != nil, nodes > ReaderLimits.denseGraphNodes {
+      throw FileError(
+        file: path,
+        reason: "\(nodes) nodes are more than the \(ReaderLimits.denseGraphNodes) of an adjacency matrix")
+    }
+    if nodes - structure.nodeCount > ReaderLimits.isolatedNodes {
+      throw FileError(
+        file: path,
+        reason: "\(nodes - structure.nodeCount) padding nodes are more than \(ReaderLimits.isolatedNodes)")
+    }
   }
 
   private func total(_ structure: GraphStructure) -> Int { structure.multiplicity.reduce(0, +) }
@@ -290,6 +321,13 @@ public struct OnnxGraphModel: GraphModel {
     // A network without outputs was refused when the file was probed.
     let output = mapping[imported.outputs[0].node]
     let shape = b[output].shape
+    let rows = task == .graph ? 1 : total(structure)
+    guard shape.count == rows * classCount else {
+      throw FileError(
+        file: path,
+        reason: "the network answers with the shape \(shape), the data need \(classCount) logits per "
+          + (task == .graph ? "graph: does it classify nodes?" : "node: does it classify graphs?"))
+    }
     let logits: NodeID
     switch readout {
     case .node(let node):

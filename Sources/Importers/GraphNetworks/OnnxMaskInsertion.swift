@@ -85,26 +85,62 @@ struct OnnxMaskInsertion {
         Site(
           node: index, reduction: reduction ?? "none", isMessage: onFeatures.contains(node.input[2])))
     }
-    // What messages have already passed one scatter.
-    var crossed: Set<String> = []
-    let messages = Set(found.filter(\.isMessage).map(\.node))
-    for (index, node) in nodes.enumerated() where onFeatures.contains(node.output.first ?? "") {
-      if messages.contains(index) || node.input.contains(where: crossed.contains) {
-        crossed.formUnion(node.output)
-      }
-    }
-    // A degree weighs messages if it meets features before any of them was scattered.
     for position in found.indices where !found[position].isMessage {
-      var reached = Set(nodes[found[position].node].output)
-      for node in nodes where node.input.contains(where: reached.contains) {
-        if !onFeatures.contains(node.output.first ?? "") {
-          reached.formUnion(node.output)
-        } else if !node.input.contains(where: crossed.contains), !node.opType.hasPrefix("Scatter") {
-          found[position].weighsMessages = true
-        }
-      }
+      found[position].weighsMessages = weighsMessages(
+        found[position].node, messages: Set(found.filter(\.isMessage).map(\.node)))
     }
     return found
+  }
+
+  /// Where a value made from features stands between two scatters.
+  private enum Stage {
+    /// On nodes, or on arcs and not yet scattered: what it meets weighs messages.
+    case sending
+    /// A sum over arcs, at most reshaped since.
+    case sum
+    /// Such a sum that has met the degree: that was a mean, or the receiving half of a symmetric normalisation.
+    case divided
+  }
+
+  /// Operators that leave a sum a sum.
+  private static let keepsSums: Set<String> = [
+    "Mul", "Div", "Reshape", "Identity", "Cast", "Unsqueeze", "Squeeze", "Expand", "Transpose", "Flatten",
+  ]
+
+  /// Whether what a scatter of the graph alone yields (a degree) scales features before they are scattered, in any
+  /// layer.
+  ///
+  /// Layers are told apart by the scatters of messages. A degree that only ever meets a fresh sum is the count of a
+  /// mean; one that meets anything else, in the first layer or a later one, normalises messages.
+  private func weighsMessages(_ site: Int, messages: Set<Int>) -> Bool {
+    let nodes = file.model.graph.node
+    var reached = Set(nodes[site].output)
+    var stages: [String: Stage] = [features: .sending]
+    for (index, node) in nodes.enumerated() {
+      guard onFeatures.contains(node.output.first ?? "") else {
+        if node.input.contains(where: reached.contains), node.opType != "Shape", node.opType != "Size" {
+          reached.formUnion(node.output)
+        }
+        continue
+      }
+      let present = node.input.compactMap { stages[$0] }
+      var stage: Stage
+      if messages.contains(index) {
+        stage = .sum
+      } else if present.contains(.sending) || !Self.keepsSums.contains(node.opType) || present.isEmpty {
+        stage = .sending
+      } else {
+        stage = present.contains(.divided) ? .divided : .sum
+      }
+      let meets = node.input.contains { reached.contains($0) && !onFeatures.contains($0) }
+      if meets, !messages.contains(index), !node.opType.hasPrefix("Gather") {
+        let fresh = node.input.allSatisfy { stages[$0] != .sending && stages[$0] != .divided }
+        if !fresh || !["Mul", "Div"].contains(node.opType) { return true }
+        stage = .divided
+      }
+      for output in node.output { stages[output] = stage }
+    }
+    return false
   }
 
   private func unsupported(_ reason: String) -> UnsupportedOperator {

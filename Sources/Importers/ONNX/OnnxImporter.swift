@@ -123,7 +123,7 @@ final class OnnxSession {
       total
         + max(proto.rawData.count / 4, proto.floatData.count, proto.doubleData.count, proto.int64Data.count)
     }
-    lowering = Lowering(file: path, storedElements: stored)
+    lowering = Lowering(file: path, storedElements: stored, arithmetic: options.arithmetic)
   }
 
   /// The default domain has two names.
@@ -175,7 +175,9 @@ final class OnnxSession {
     let opset = opsets[""].map { "opset \($0), " } ?? ""
     let written = named(lowering.builder.build()).prunedToOutputs()
     return ImportedNetwork(
-      graph: SoftmaxFusion.apply(to: NormalizationFusion.apply(to: ActivationFusion.apply(to: written))),
+      graph: options.arithmetic == .real
+        ? SoftmaxFusion.apply(to: NormalizationFusion.apply(to: ActivationFusion.apply(to: written)))
+        : written,
       file: file.tensors.file,
       format: "ONNX, \(opset)IR \(model.irVersion)", operatorCounts: operatorCounts,
       boundInputs: graph.input.map(\.name).filter { bound.contains($0) },

@@ -13,6 +13,8 @@ final class OnnxNode {
   let label: String
   /// The operator set version that gives the operator its meaning.
   let version: Int
+  /// How numbers that programs write as decimals are read.
+  let literals: Literals
   /// By position; nil for optional inputs that are left out.
   let inputs: [Value?]
   private let attributes: [String: Onnx_AttributeProto]
@@ -20,8 +22,10 @@ final class OnnxNode {
   private var asked: Set<String> = []
 
   init(
-    _ proto: Onnx_NodeProto, inputs: [Value?], version: Int, tensors: TensorDecoder
+    _ proto: Onnx_NodeProto, inputs: [Value?], version: Int, tensors: TensorDecoder,
+    literals: Literals = Literals()
   ) throws(FileError) {
+    self.literals = literals
     self.proto = proto
     self.inputs = inputs
     self.version = version
@@ -129,25 +133,25 @@ final class OnnxNode {
     try exactInts(name)?.map(Self.clamped)
   }
 
-  /// A number, read as the shortest decimal that rounds to the stored float32: an epsilon written as 1e-5 is 1e-5 in
-  /// the real-valued network, as in the framework it came from, and still the stored float32 in a deployed run.
+  /// A number. For the real-valued network it is the shortest decimal that rounds to the stored float32 (an epsilon
+  /// written as 1e-5 is 1e-5, as in the framework it came from), for a deployed one the stored float32.
   func float(_ name: String, infinite: Bool = false) throws(FileError) -> Double? {
     guard let attribute = try find(name, .float, "a number", { $0.hasF }) else { return nil }
     if attribute.f.isNaN || (!infinite && attribute.f.isInfinite) {
       throw malformed("is \(attribute.f)", attribute: name)
     }
-    return Literals.decimal(attribute.f)
+    return literals.decimal(attribute.f)
   }
 
   func float(_ name: String, default value: Double, infinite: Bool = false) throws(FileError) -> Double {
-    try float(name, infinite: infinite) ?? value
+    try float(name, infinite: infinite) ?? literals.standard(value)
   }
 
   func floats(_ name: String) throws(FileError) -> [Double]? {
     let attribute = try find(name, .floats, "a list of numbers", { !$0.floats.isEmpty })
     guard let numbers = attribute?.floats else { return nil }
     if let bad = numbers.first(where: { !$0.isFinite }) { throw malformed("holds \(bad)", attribute: name) }
-    return numbers.map(Literals.decimal)
+    return numbers.map(literals.decimal)
   }
 
   func string(_ name: String) throws(FileError) -> String? {

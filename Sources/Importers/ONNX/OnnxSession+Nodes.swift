@@ -134,7 +134,8 @@ extension OnnxSession {
       results = try call(function, proto, inputs)
     } else {
       let node = try OnnxNode(
-        proto, inputs: inputs, version: opsets[domain] ?? 1, tensors: file.tensors)
+        proto, inputs: inputs, version: opsets[domain] ?? 1, tensors: file.tensors,
+        literals: lowering.literals)
       if opsets[domain] == nil {
         throw node.malformed("the model imports no opset of domain '\(domain)'")
       }

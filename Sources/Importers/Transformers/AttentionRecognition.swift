@@ -96,19 +96,38 @@ struct AttentionRecognition {
 
   /// The product of the pattern with the values.
   private func weighted(_ softmax: Node) throws -> (result: NodeID, values: NodeID)? {
-    var node = softmax.id
+    let start = guarded(softmax.id) ?? softmax.id
+    var node = start
     while true {
       guard consumers[node].count == 1, let next = consumers[node].first else { return nil }
       switch graph[next].operation {
       case .affine where moves(graph[next]) && graph[next].shape.count == softmax.shape.count:
         let (source, index) = movedFrom(next)
-        guard source == softmax.id, index.indices.allSatisfy({ Int(index[$0]) == $0 }) else { return nil }
+        guard source == start, index.indices.allSatisfy({ Int(index[$0]) == $0 }) else { return nil }
         node = next
       case .product(let form):
         guard form is MatrixProduct, graph[next].inputs[0] == node else { return nil }
         return (next, graph[next].inputs[1])
       default: return nil
       }
+    }
+  }
+
+  /// The node `where(isnan(p), 0, p)` behind a pattern p, with which exporters guard rows that are masked throughout.
+  ///
+  /// A pattern is a number wherever a position is visible in every row, which ``pattern(_:_:_:_:)`` makes sure of.
+  private func guarded(_ pattern: NodeID) -> NodeID? {
+    consumers[pattern].first { id in
+      guard case .discrete(let choice) = graph[id].operation, choice is Choice, graph[id].inputs.count == 3,
+        graph[id].inputs[2] == pattern, graph[id].shape == graph[pattern].shape,
+        case .constant(let other) = graph[graph[id].inputs[1]].operation,
+        other.values.elements.allSatisfy({ $0 == 0 })
+      else { return false }
+      let test = graph[id].inputs[0]
+      guard case .elementwise(let function) = graph[test].operation, function is IsNaN,
+        graph[test].inputs == [pattern], consumers[test] == [id]
+      else { return false }
+      return Set(consumers[pattern]) == [id, test]
     }
   }
 

@@ -20,6 +20,12 @@ struct RecognisedTransformer: Sendable {
   /// Rows of the embedding table; nil if the input is no token numbers.
   let vocabulary: Int?
   let file: String
+  /// Whether the file leaves the length of sequences open.
+  let isDynamic: Bool
+  /// Whether sequences of token numbers may have any length.
+  var opensLength: Bool { isDynamic && vocabulary != nil }
+  /// The longest sequence that is read where the file leaves the length open.
+  static let longest = 4096
 
   /// Loads a file for sequences of one length.
   ///
@@ -34,6 +40,7 @@ struct RecognisedTransformer: Sendable {
     guard let first = Self.varying(probe.graph) else { throw wrong("the network has no input") }
     var options = ImportOptions()
     var network = probe
+    var isDynamic = false
     if first.shape.rank >= 2, first.shape[1] == 1 {
       let length = positions ?? TransformerImporter.defaultLength
       var dynamic = ImportOptions()
@@ -44,6 +51,7 @@ struct RecognisedTransformer: Sendable {
       if let longer = try? Importer.load(path, dynamic) {
         network = longer
         options = dynamic
+        isDynamic = true
       }
     }
     // Masks and numbers of positions are what they are for a whole text, and built in.
@@ -54,6 +62,7 @@ struct RecognisedTransformer: Sendable {
       options.integersAreFixed = true
       network = try Importer.load(path, options)
     }
+    self.isDynamic = isDynamic
     original = network.graph
     guard let varying = Self.varying(network.graph) else { throw wrong("the network has no input") }
     input = varying
@@ -91,8 +100,17 @@ struct RecognisedTransformer: Sendable {
     return Tensor(repeating: name.contains("mask") ? 1 : 0, shape)
   }
 
-  /// Rows of the table that token numbers look up.
+  /// Rows of the table that token numbers look up: that which the input itself indexes, not tables of positions that are
+  /// computed from it.
   private static func vocabulary(_ graph: Graph, _ input: NodeID) -> Int? {
+    for node in graph.nodes {
+      guard case .discrete(let f) = node.operation, f is RuntimeGather else { continue }
+      var index = node.inputs[1]
+      while case .affine(let affine) = graph[index].operation, affine.maps.count == 1, affine.bias == nil,
+        affine.maps[0].isCopy
+      { index = graph[index].inputs[0] }
+      if index == input { return graph[node.inputs[0]].shape.dims.first }
+    }
     let dependent = graph.dependents(of: [input])
     for node in graph.nodes {
       guard case .discrete(let f) = node.operation, f is RuntimeGather, dependent[node.inputs[1]],

@@ -26,7 +26,7 @@ extension TransformerModel {
         file: folder.path,
         reason: "the model reads 1 to \(configuration.longestSequence) tokens, not \(positions)")
     }
-    if let network {
+    if let network = try sized(positions) {
       if network.transformer.positions == positions { return network.transformer }
       return try RecognisedTransformer(path: folder.path, positions: positions).transformer
     }
@@ -102,6 +102,13 @@ extension TransformerModel {
     static func function(_ name: String) throws -> any ElementwiseFunction {
       switch name {
       case "relu": return Relu()
+      case "silu", "swish": return Silu()
+      // x sigmoid(1.702 x), Hendrycks and Gimpel's cheaper form.
+      case "quick_gelu": return Silu(alpha: 1.702)
+      case "mish": return Mish()
+      case "sigmoid": return Sigmoid()
+      case "leaky_relu": return Relu(negativeSlope: 0.01)
+      case "relu6": return Clip(0, 6)
       case "gelu", "gelu_python": return Gelu()
       case "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu_python_tanh", "gelu_accurate":
         return GeluTanh()
@@ -131,6 +138,8 @@ extension TransformerModel {
     }
 
     mutating func gpt2(_ rows: Rows) throws -> Transformer {
+      // Hidden states are wanted of all positions.
+      let rows = model.outputKind == .hidden ? .all : rows
       var x = builder.input("embeddings", [positions, width])
       for (layer, block) in model.blocks.enumerated() {
         let scope = "layer\(layer)"
@@ -162,6 +171,9 @@ extension TransformerModel {
         output = try linear(x, head, "logits")
         unembedding = head.bias == nil ? head.weight : nil
       }
+      if case .classes(let classifier) = model.head {
+        output = try classes(try row(x, builder[x].shape[0] - 1, "last"), classifier)
+      }
       return finished(final: x, output: output, unembedding: unembedding)
     }
 
@@ -186,12 +198,16 @@ extension TransformerModel {
             input: input, query: q, key: k, value: v, z: z, output: x, projection: block.projection.weight))
       }
       var output = x
-      if case .classes(let dense, let function, let classes) = model.head {
-        let first = try row(x, 0, "first")
-        let pooled = try linear(first, dense, "pooler")
-        output = try linear(try activation(pooled, function, "pooled"), classes, "logits")
+      if case .classes(let classifier) = model.head {
+        output = try classes(try row(x, 0, "first"), classifier)
       }
       return finished(final: x, output: output, unembedding: nil)
+    }
+
+    mutating func classes(_ x: NodeID, _ classifier: TransformerModel.Classifier) throws -> NodeID {
+      guard let dense = classifier.dense else { return try linear(x, classifier.output, "logits") }
+      let pooled = try activation(try linear(x, dense, "pooler"), classifier.activation, "pooled")
+      return try linear(pooled, classifier.output, "logits")
     }
 
     mutating func finished(final: NodeID, output: NodeID, unembedding: Weight?) -> Transformer {

@@ -41,9 +41,16 @@ public struct TransformerModel: Sendable {
 
   enum Head: Sendable {
     case tokens(Linear)
-    /// Position 0 through a dense layer and its activation, then the classes.
-    case classes(dense: Linear, activation: String, output: Linear)
+    /// The first position (BERT) or the last (GPT-2) of a sequence.
+    case classes(Classifier)
     case hidden
+  }
+
+  /// A dense layer and its activation, if there is one, then the classes.
+  struct Classifier: Sendable {
+    var dense: Linear?
+    var activation = ""
+    var output: Linear
   }
 
   public var configuration: ModelConfiguration { folder.configuration }
@@ -64,8 +71,10 @@ public struct TransformerModel: Sendable {
 
   private init(_ network: RecognisedTransformer) throws {
     self.network = network
+    var configuration = network.transformer.configuration
+    if network.opensLength { configuration.positions = RecognisedTransformer.longest }
     folder = try ModelFolder(
-      network: network.file, configuration: network.transformer.configuration,
+      network: network.file, configuration: configuration,
       inputShape: network.vocabulary == nil ? network.input.shape.dims : nil)
     storedNames = nil
     blocks = []
@@ -85,6 +94,8 @@ public struct TransformerModel: Sendable {
       (blocks, head) = try reader.bert()
       finalNorm = nil
     }
+    if case .hidden = head { _ = try reader.pooler() }
+    try reader.refuseUnused()
   }
 
   /// Names of tensors; of a folder only.
@@ -111,9 +122,22 @@ public struct TransformerModel: Sendable {
     }
     return switch head {
     case .tokens(let linear): linear.weight.shape[1]
-    case .classes(_, _, let output): output.weight.shape[1]
+    case .classes(let classifier): classifier.output.weight.shape[1]
     case .hidden: configuration.width
     }
+  }
+
+  /// The only length of sequences that the model reads; nil if there are several.
+  public var fixedLength: Int? {
+    network.flatMap { $0.opensLength ? nil : $0.transformer.positions }
+  }
+
+  /// The network of an ONNX file for sequences of a length; files that leave it open are read anew for another.
+  func sized(_ positions: Int?) throws -> RecognisedTransformer? {
+    guard let network, network.opensLength, let positions,
+      positions != network.transformer.positions
+    else { return network }
+    return try RecognisedTransformer(path: folder.path, positions: positions)
   }
 
   /// The number of parameters in the file.
@@ -128,7 +152,7 @@ public struct TransformerModel: Sendable {
   ///
   /// - Parameter values: for models that read tensors: their elements, one array per sequence.
   public func embed(_ sequences: [[Int]], values: [[Double]?] = []) throws -> Tensor<Double> {
-    if let network {
+    if let network = try sized(sequences.first?.count) {
       let given = try sequences.enumerated().map { index, ids -> [Double] in
         if index < values.count, let own = values[index] { return own }
         guard network.vocabulary != nil else {
@@ -154,19 +178,23 @@ public struct TransformerModel: Sendable {
     for ids in sequences {
       precondition(ids.count == length, "sequences of a batch have equal lengths")
       _ = try folder.describe(ids)
+      if case .classes = head, configuration.family == .gpt2, ids.last == configuration.paddingToken {
+        throw FileError(
+          file: folder.path, place: "the token numbers",
+          reason: "the sequence ends in padding; its classes are those of its last token without")
+      }
       flat += ids
     }
     let file = folder.weights.file(of: names.tokenTable)
     var x = try file.rows(names.tokenTable, flat)
-    let first = configuration.firstPosition
-    var places = [Double](repeating: 0, count: length * width)
+    var places = [Double](repeating: 0, count: flat.count * width)
     if let table = names.positionTable {
-      places = try folder.weights.file(of: table).rows(table, Array(first..<(first + length)))
+      places = try folder.weights.file(of: table).rows(table, sequences.flatMap { positionRows($0) })
     }
     var type = [Double](repeating: 0, count: width)
     if let table = names.typeTable { type = try folder.weights.file(of: table).rows(table, [0]) }
     for row in 0..<flat.count {
-      let place = row % length * width
+      let place = row * width
       for i in 0..<width {
         x[row * width + i] = x[row * width + i] + places[place + i] + type[i]
       }
@@ -188,6 +216,19 @@ public struct TransformerModel: Sendable {
     let composite = try LayerNormalization(
       shape: [length, width], gain: parameters.gain, shift: parameters.shift, epsilon: configuration.epsilon)
     return composite.evaluate([sum]) ?? sum
+  }
+
+  /// The rows of the position table that belong to the tokens of a sequence.
+  private func positionRows(_ ids: [Int]) -> [Int] {
+    let first = configuration.firstPosition
+    guard first > 0 else { return Array(0..<ids.count) }
+    // RoBERTa counts the tokens that are no padding, from behind the padding token's number on; padding has that number.
+    var last = first - 1
+    return ids.map { id in
+      if id == first - 1 { return first - 1 }
+      last += 1
+      return last
+    }
   }
 
   /// The output of the model as it is deployed, with every value in single precision: `[1] + shape`.

@@ -6,11 +6,49 @@ import Tensors
 struct WeightReader {
   let folder: ModelFolder
   let names: WeightNames
+  private let used = UsedTensors()
+
+  /// The names of the tensors that were read.
+  private final class UsedTensors {
+    var names: Set<String> = []
+  }
+
+  init(folder: ModelFolder, names: WeightNames) {
+    self.folder = folder
+    self.names = names
+    used.names.formUnion([names.tokenTable, names.positionTable, names.typeTable].compactMap { $0 })
+    for name in [names.embeddingMap, names.embeddingNorm].compactMap({ $0 }) {
+      used.names.formUnion([".weight", ".bias", ".gamma", ".beta"].map { name + $0 })
+    }
+    // The format stores tables that its networks do not add.
+    if folder.configuration.projectsEmbeddings {
+      used.names.formUnion(["position", "token_type"].map { "embeddings.\($0)_embeddings.weight" })
+    }
+  }
 
   private var width: Int { folder.configuration.width }
 
+  /// Refuses tensors that were not read: what the graphs compute would not be what the checkpoint holds.
+  func refuseUnused() throws {
+    for file in folder.weights.files {
+      for entry in file.entries where !used.names.contains(entry.name) && !Self.isBuffer(entry.name) {
+        let kind = folder.configuration.architecture ?? "\(folder.configuration.modelType) model"
+        throw FileError(
+          file: file.file, place: "tensor \(entry.name)",
+          reason: "is no part of a \(kind) as it is read here, and would be left out")
+      }
+    }
+  }
+
+  /// Numbers that follow from the configuration: positions, and the causal mask of old GPT-2 files.
+  private static func isBuffer(_ name: String) -> Bool {
+    ["position_ids", "token_type_ids"].contains { name == $0 || name.hasSuffix("." + $0) }
+      || name.hasSuffix(".attn.bias") || name.hasSuffix(".attn.masked_bias")
+  }
+
   private func doubles(_ name: String, _ shape: [Int]) throws -> [Double] {
-    try folder.weights.file(of: name).doubles(name, shape: shape)
+    used.names.insert(name)
+    return try folder.weights.file(of: name).doubles(name, shape: shape)
   }
 
   func norm(_ name: String) throws -> TransformerModel.Norm {
@@ -74,20 +112,38 @@ struct WeightReader {
         outer: try convolution(base + "mlp.c_proj", configuration.innerWidth, width),
         norm2: try norm(base + "ln_2"))
     }
-    let head: TransformerModel.Head
+    return (blocks, try norm(names.prefix + "ln_f"), try gpt2Head())
+  }
+
+  private func gpt2Head() throws -> TransformerModel.Head {
+    let configuration = folder.configuration
     let count = configuration.vocabularySize
+    switch try CheckpointHead(configuration) {
+    case .none: return .hidden
+    case .classes:
+      return .classes(.init(output: try linear("score", width, try classes("score.weight"))))
+    case .nextToken, .nextSentence, .unsaid: break
+    }
+    let isTied = configuration.tiedEmbeddings
     if folder.weights.contains("lm_head.weight") {
-      head = .tokens(try linear("lm_head", width, count))
-    } else if configuration.tiedEmbeddings {
+      if isTied {
+        let own = try doubles("lm_head.weight", [count, width])
+        guard try own == doubles(names.tokenTable, [count, width]) else {
+          throw FileError(
+            file: folder.weights.file(of: "lm_head.weight").file, place: "tensor lm_head.weight",
+            reason: "differs from \(names.tokenTable), which it is tied to in config.json")
+        }
+      }
+      return .tokens(try linear("lm_head", width, count))
+    }
+    if isTied {
       let table = try doubles(names.tokenTable, [count, width])
-      head = .tokens(
+      return .tokens(
         TransformerModel.Linear(
           weight: Weight(Tensor([width, count], Self.transposed(table, count, width))), bias: nil))
-    } else {
-      // Untied and absent: reading it names what is missing.
-      head = .tokens(try linear("lm_head", width, count))
     }
-    return (blocks, try norm(names.prefix + "ln_f"), head)
+    // Untied and absent: reading it names what is missing.
+    return .tokens(try linear("lm_head", width, count))
   }
 
   private func columns(_ joint: [Double], _ part: Int) -> [Double] {
@@ -127,26 +183,45 @@ struct WeightReader {
     return (blocks, try classifier())
   }
 
-  /// The classification head: BERT's pooler, DistilBERT's `pre_classifier`, RoBERTa's `classifier.dense`.
+  /// The first extent of a matrix, 0 for what is no matrix.
+  private func classes(_ name: String) throws -> Int {
+    let entry = try folder.weights.file(of: name).entry(name)
+    return entry.shape.count == 2 ? entry.shape[0] : 0
+  }
+
+  /// The classification head: BERT's pooler, DistilBERT's `pre_classifier`, RoBERTa's and ELECTRA's `classifier.dense`.
   private func classifier() throws -> TransformerModel.Head {
-    let weights = folder.weights
-    func classes(_ name: String) throws -> Int {
-      let entry = try weights.file(of: name).entry(name)
-      guard entry.shape.count == 2 else { return 0 }
-      return entry.shape[0]
+    let type = folder.configuration.modelType
+    let separate = (
+      dense: "classifier.dense", activation: type == "electra" ? "gelu" : "tanh",
+      output: "classifier.out_proj"
+    )
+    let distilled = (dense: "pre_classifier", activation: "relu", output: "classifier")
+    let pooled = (dense: names.prefix + "pooler.dense", activation: "tanh", output: "classifier")
+    func head(_ variant: (dense: String, activation: String, output: String)) throws -> TransformerModel.Head
+    {
+      .classes(
+        .init(
+          dense: try linear(variant.dense, width, width), activation: variant.activation,
+          output: try linear(variant.output, width, try classes(variant.output + ".weight"))))
     }
-    let variants = [
-      (dense: "classifier.dense", activation: "tanh", output: "classifier.out_proj"),
-      (dense: "pre_classifier", activation: "relu", output: "classifier"),
-      (dense: names.prefix + "pooler.dense", activation: "tanh", output: "classifier"),
-    ]
-    for variant in variants where weights.contains(variant.output + ".weight") {
-      guard weights.contains(variant.dense + ".weight") else { continue }
-      return .classes(
-        dense: try linear(variant.dense, width, width), activation: variant.activation,
-        output: try linear(variant.output, width, try classes(variant.output + ".weight")))
+    switch try CheckpointHead(folder.configuration) {
+    case .none, .nextToken: return .hidden
+    case .nextSentence:
+      return try head((dense: pooled.dense, activation: "tanh", output: "cls.seq_relationship"))
+    case .classes:
+      switch type {
+      case "bert": return try head(pooled)
+      case "distilbert": return try head(distilled)
+      default: return try head(separate)
+      }
+    case .unsaid:
+      for variant in [separate, distilled, pooled]
+      where folder.weights.contains(variant.output + ".weight")
+        && folder.weights.contains(variant.dense + ".weight")
+      { return try head(variant) }
+      return .hidden
     }
-    return .hidden
   }
 
   /// The dense layer that encoders without classes put on the first position.

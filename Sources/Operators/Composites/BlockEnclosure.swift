@@ -33,6 +33,18 @@ struct BlockEnclosure {
     }
   }
 
+  /// Whether values of a block may be no numbers: infinity over infinity, or 0 over 0 without an epsilon.
+  ///
+  /// - Parameter leastSquare: a lower bound of the mean square.
+  static func mayBeNaN(
+    length: Int, epsilon: Double, _ block: Int, _ least: [Double], _ greatest: [Double], leastSquare: Double
+  ) -> Bool {
+    let range = (block * length)..<((block + 1) * length)
+    if range.contains(where: { !least[$0].isFinite || !greatest[$0].isFinite }) { return true }
+    return epsilon == 0 && !(leastSquare > 0)
+      && range.allSatisfy { least[$0] <= 0 && greatest[$0] >= 0 }
+  }
+
   /// `centred` of every block.
   static func centred(_ least: [Double], _ greatest: [Double], length: Int) -> ([Double], [Double]) {
     var low: [Double] = []

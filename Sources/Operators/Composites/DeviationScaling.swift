@@ -39,9 +39,29 @@ public struct DeviationScaling: RelaxedComposite {
     expansion = b.build()
   }
 
+  /// The same for blocks that need not sum to 0 exactly.
+  private init(uncentred scaling: DeviationScaling) {
+    name = scaling.name
+    shape = scaling.shape
+    epsilon = scaling.epsilon
+    isCentered = false
+    expansion = scaling.expansion
+  }
+
   public var inputShapes: [Shape] { [shape, [shape[0], 1]] }
   public var outputShape: Shape { shape }
   public var offersLines: Bool { true }
+
+  /// Centred values do not sum to 0 where the mean was rounded.
+  public var deployed: (any RelaxedComposite)? { DeviationScaling(uncentred: self) }
+
+  /// v, a mean of n squares of numbers as they are stored, is off by u (n + 3) of itself, which changes the value by half of
+  /// that relatively; the sum with epsilon, the root, the reciprocal or quotient and the product by at most 12 u more.
+  public func deployedError(_ magnitude: Double, unit: Double, underflow: Double) -> Double {
+    let roundings = Double(shape[1]) + 32
+    guard roundings * unit < 0x1p-4 else { return .infinity }
+    return unit * roundings * magnitude + 4 * underflow
+  }
 
   public func enclose(lower: [Tensor<Double>], upper: [Tensor<Double>]) -> (
     lower: Tensor<Double>, upper: Tensor<Double>
@@ -51,6 +71,15 @@ public struct DeviationScaling: RelaxedComposite {
     var low = joint.lower
     var high = joint.upper
     for block in 0..<shape[0] {
+      if BlockEnclosure.mayBeNaN(
+        length: shape[1], epsilon: epsilon, block, lower[0].elements, upper[0].elements,
+        leastSquare: lower[1][flat: block])
+      {
+        for k in (block * shape[1])..<((block + 1) * shape[1]) {
+          (low[k], high[k]) = (-.infinity, .infinity)
+        }
+        continue
+      }
       let (r, s) = roots(lower[1][flat: block], upper[1][flat: block])
       for k in (block * shape[1])..<((block + 1) * shape[1]) {
         let l = lower[0][flat: k]

@@ -13,6 +13,14 @@ extension Normalization {
     var low = Tensor<Double>.zeros(shape)
     var high = Tensor<Double>.zeros(shape)
     for i in 0..<shape.count { (low[flat: i], high[flat: i]) = scaled(block.lower[i], block.upper[i], at: i) }
+    for number in 0..<(shape.count / blockLength)
+    where BlockEnclosure.mayBeNaN(
+      length: blockLength, epsilon: epsilon, number, least, greatest, leastSquare: 0)
+    {
+      for i in (number * blockLength)..<((number + 1) * blockLength) {
+        (low[flat: i], high[flat: i]) = (-.infinity, .infinity)
+      }
+    }
     return (low, high)
   }
 

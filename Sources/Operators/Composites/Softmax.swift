@@ -99,6 +99,18 @@ public struct Softmax: RelaxedComposite {
 
   public var offersLines: Bool { true }
 
+  public var deployed: (any RelaxedComposite)? { self }
+
+  /// For e^(x_k - m) / S with m the maximum and t_i = m - x_i: the difference rounds by u t_i, the exponential by 8 u
+  /// (``DeployedKernel/exp``), so S >= 1 by at most u (sum_i t_i e^-t_i + (n + 8) S) <= u (1.4 n + 8) S, and the quotient
+  /// with its own rounding by u (t_k + 1.4 n + 18) of itself, where y_k t_k <= 1 / e. Second-order terms are covered by
+  /// the rest.
+  public func deployedError(_ magnitude: Double, unit: Double, underflow: Double) -> Double {
+    let n = Double(rows.length)
+    guard (2 * n + 32) * unit < 0x1p-4 else { return .infinity }
+    return unit * ((2 * n + 24) * magnitude + 1) + 4 * underflow
+  }
+
   public func relax(lower: [Tensor<Double>], upper: [Tensor<Double>]) -> CompositeRelaxation? {
     CompositeRelaxation(
       groups: rows.starts.map { start in
@@ -199,6 +211,16 @@ public struct LogSoftmax: RelaxedComposite {
   }
 
   public var offersLines: Bool { true }
+
+  public var deployed: (any RelaxedComposite)? { self }
+
+  /// As for ``Softmax``: (x_k - m) - log S with S off by u (1.4 n + 8) of itself, the logarithm by 8 u of log S <= log n,
+  /// the differences by u t_k and u |y_k|, where t_k <= |y_k|.
+  public func deployedError(_ magnitude: Double, unit: Double, underflow: Double) -> Double {
+    let n = Double(rows.length)
+    guard (2 * n + 32) * unit < 0x1p-4 else { return .infinity }
+    return unit * (4 * magnitude + 2 * n + 24 + 10 * log(n + 1)) + 4 * underflow
+  }
 
   public func relax(lower: [Tensor<Double>], upper: [Tensor<Double>]) -> CompositeRelaxation? {
     CompositeRelaxation(

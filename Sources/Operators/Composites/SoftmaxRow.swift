@@ -23,6 +23,11 @@ struct SoftmaxRow {
     self.upper = u
   }
 
+  /// Whether the row may hold infinity, or minus infinity only: then all quotients may be 0/0 or the like.
+  var mayBeNaN: Bool {
+    upper.contains { !($0 < .infinity) } || (n > 0 && !lower.contains { $0 > -.infinity })
+  }
+
   /// (n + 8) u plus the error of two calls, with room for second-order terms.
   private var relative: Double { Double(n + 8) * 0x1p-52 + 4 * ElementaryError.call }
 
@@ -69,6 +74,7 @@ struct SoftmaxRow {
       // log(1 + e^t), relative error below 2^-46.
       t > 0 ? t + log1p(exp(-t)) : log1p(exp(t))
     }
+    if mayBeNaN { return (Array(repeating: -.infinity, count: n), Array(repeating: .infinity, count: n)) }
     let far = logSums(upper, lower)
     let near = logSums(lower, upper)
     var low = [Double](repeating: -.infinity, count: n)
@@ -84,6 +90,7 @@ struct SoftmaxRow {
 
   /// Bounds of y_k = 1 / (1 + e^t) with t as above; e^t with an error `error` in t changes by at most that relative.
   func probabilities() -> (lower: [Double], upper: [Double]) {
+    if mayBeNaN { return (Array(repeating: -.infinity, count: n), Array(repeating: .infinity, count: n)) }
     let far = logSums(upper, lower)
     let near = logSums(lower, upper)
     let sigmoid = Sigmoid()

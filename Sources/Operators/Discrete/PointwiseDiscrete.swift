@@ -45,6 +45,8 @@ public struct PointwiseDiscrete: DiscreteFunction {
     }
   }
 
+  public var deployedRoundings: Int { function == .power ? Int(DeployedKernel.pow.error.relative) : 0 }
+
   public func evaluate(_ x: [Tensor<Double>]) throws -> Tensor<Double> {
     var result = [Double](repeating: 0, count: left.count)
     for o in result.indices {
@@ -111,9 +113,10 @@ public struct PointwiseDiscrete: DiscreteFunction {
   private func bounds(_ a: (Double, Double), _ b: (Double, Double)) throws -> (Double, Double) {
     switch function {
     case .less: return (a.1 < b.0 ? 1 : 0, a.0 < b.1 ? 1 : 0)
-    case .lessOrEqual: return (a.1 <= b.0 ? 1 : 0, a.0 <= b.1 ? 1 : 0)
+    // Comparisons with what is no number are false, so that nothing holds for sure.
+    case .lessOrEqual: return (a.1 <= b.0 && !isUnknown(a, b) ? 1 : 0, a.0 <= b.1 ? 1 : 0)
     case .greater: return (a.0 > b.1 ? 1 : 0, a.1 > b.0 ? 1 : 0)
-    case .greaterOrEqual: return (a.0 >= b.1 ? 1 : 0, a.1 >= b.0 ? 1 : 0)
+    case .greaterOrEqual: return (a.0 >= b.1 && !isUnknown(a, b) ? 1 : 0, a.1 >= b.0 ? 1 : 0)
     case .equal:
       let fixed = a.0 == a.1 && b.0 == b.1 && a.0 == b.0
       return (fixed ? 1 : 0, a.0 <= b.1 && b.0 <= a.1 ? 1 : 0)
@@ -122,6 +125,12 @@ public struct PointwiseDiscrete: DiscreteFunction {
       return (a.0 <= b.1 && b.0 <= a.1 ? 0 : 1, fixed ? 0 : 1)
     case .power: return try powerBounds(a, b)
     default: break
+    }
+    // The rest by 0 and that of infinity are no numbers.
+    if function == .modulo || function == .remainder,
+      (b.0 <= 0 && b.1 >= 0) || !(a.0.isFinite && a.1.isFinite) || isUnknown(b, b)
+    {
+      return (-.infinity, .infinity)
     }
     if a.0 == a.1 && b.0 == b.1 {
       let point = try value(a.0, b.0)
@@ -143,6 +152,11 @@ public struct PointwiseDiscrete: DiscreteFunction {
       throw UnsupportedOperator(
         node: "", operatorName: name, reason: "it has no bounds where its operands vary")
     }
+  }
+
+  /// Whether an operand may be no number.
+  private func isUnknown(_ a: (Double, Double), _ b: (Double, Double)) -> Bool {
+    (a.0 == -.infinity && a.1 == .infinity) || (b.0 == -.infinity && b.1 == .infinity)
   }
 
   /// Powers of positive bases: monotone in each operand on either side of 1, so the extrema are at corners. The

@@ -64,6 +64,15 @@ public struct RuntimeScatter: DiscreteFunction {
 
   public var name: String { "Scatter" }
 
+  /// In the worst case all updates meet in one place.
+  public var deployedRoundings: Int { reduction == .add || reduction == .mul ? base.count : 0 }
+
+  public func deployedSizes(_ magnitudes: [Tensor<Double>]) -> Tensor<Double>? {
+    guard reduction == .add else { return nil }
+    let total = magnitudes[2].elements.reduce(0, +) * (1 + 0x1p-20)
+    return magnitudes[0].map { $0 + total }
+  }
+
   /// The place of update u for the given indices.
   public func target(_ u: Int, _ indices: Tensor<Double>) throws -> Int {
     var place = Int(base[u])

@@ -47,6 +47,12 @@ public struct Elu: SmoothFunction {
     let y = rate * x
     return value.magnitude * (0x1p-46 + (y > 0 ? min(y, 800) * 0x1p-50 : 0)) + 0x1p-1040
   }
+  /// The absolute part is that of e^x - 1, `factor` times.
+  public var kernelError: KernelError {
+    var error = DeployedKernel.elu.error
+    error.absolute *= factor.magnitude
+    return error
+  }
   public func derivative(_ x: Double) -> Double {
     if x > 0 { return scale }
     return factor == 0 || rate == 0 ? 0 : factor * rate * exp(rate * x)

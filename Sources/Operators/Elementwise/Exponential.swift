@@ -5,6 +5,7 @@ import IR
 public struct Exp: SmoothFunction {
   public init() {}
   public var name: String { "Exp" }
+  public var kernelError: KernelError { DeployedKernel.exp.error }
   public func value(_ x: Double) -> Double { exp(x) }
   public func derivative(_ x: Double) -> Double { exp(x) }
 
@@ -22,6 +23,7 @@ public struct Exp: SmoothFunction {
 public struct Log: SmoothFunction {
   public init() {}
   public var name: String { "Log" }
+  public var kernelError: KernelError { DeployedKernel.log.error }
   public func value(_ x: Double) -> Double { log(x) }
   public func derivative(_ x: Double) -> Double { 1 / x }
   public var domain: ClosedRange<Double> { 0...Double.infinity }
@@ -35,6 +37,7 @@ public struct Log: SmoothFunction {
 public struct Sqrt: SmoothFunction {
   public init() {}
   public var name: String { "Sqrt" }
+  public var kernelError: KernelError { DeployedKernel.sqrt.error }
   public func value(_ x: Double) -> Double { x.squareRoot() }
   public func value(_ x: Float) -> Float { x.squareRoot() }
   public func derivative(_ x: Double) -> Double { 0.5 / x.squareRoot() }
@@ -47,13 +50,13 @@ public struct Sqrt: SmoothFunction {
     let r = 0.5 / slope
     return slope > 0 ? r * r : b
   }
-  public var deployedUlps: Double { 1 }
 }
 
 /// 1 / x. On an interval that contains 0 nothing is known.
 public struct Reciprocal: SmoothFunction {
   public init() {}
   public var name: String { "Reciprocal" }
+  public var kernelError: KernelError { DeployedKernel.reciprocal.error }
   public func value(_ x: Double) -> Double { 1 / x }
   public func value(_ x: Float) -> Float { 1 / x }
   public func derivative(_ x: Double) -> Double {
@@ -69,13 +72,13 @@ public struct Reciprocal: SmoothFunction {
     let x = 1 / (-slope).squareRoot()
     return a < 0 ? -x : x
   }
-  public var deployedUlps: Double { 1 }
 }
 
 /// log(1 + e^x).
 public struct Softplus: SmoothFunction {
   public init() {}
   public var name: String { "Softplus" }
+  public var kernelError: KernelError { DeployedKernel.softplus.error }
   public func value(_ x: Double) -> Double { max(x, 0) + log1p(exp(-x.magnitude)) }
   public func derivative(_ x: Double) -> Double { Sigmoid().value(x) }
 

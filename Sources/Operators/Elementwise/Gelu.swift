@@ -7,6 +7,8 @@ import Tensors
 public struct Gelu: SmoothFunction {
   public init() {}
   public var name: String { "Gelu" }
+  public var kernelError: KernelError { DeployedKernel.gelu.error }
+  public var undefinedAtInfinity: (negative: Bool, positive: Bool) { (true, false) }
 
   private static let rootHalf = 0.7071067811865476
   /// 1 / sqrt(2 pi).
@@ -48,6 +50,8 @@ public struct Gelu: SmoothFunction {
 public struct GeluTanh: SmoothFunction {
   public init() {}
   public var name: String { "Gelu" }
+  public var kernelError: KernelError { DeployedKernel.gelu.error }
+  public var undefinedAtInfinity: (negative: Bool, positive: Bool) { (true, false) }
 
   /// 2 sqrt(2 / pi).
   private static let scale = 1.5957691216057308

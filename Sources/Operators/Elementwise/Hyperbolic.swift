@@ -5,6 +5,7 @@ import IR
 public struct Sinh: SmoothFunction {
   public init() {}
   public var name: String { "Sinh" }
+  public var kernelError: KernelError { DeployedKernel.sinh.error }
   public func value(_ x: Double) -> Double { sinh(x) }
   public func derivative(_ x: Double) -> Double { cosh(x) }
 
@@ -21,6 +22,7 @@ public struct Sinh: SmoothFunction {
 public struct Cosh: SmoothFunction {
   public init() {}
   public var name: String { "Cosh" }
+  public var kernelError: KernelError { DeployedKernel.cosh.error }
   public func value(_ x: Double) -> Double { cosh(x) }
   public func derivative(_ x: Double) -> Double { sinh(x) }
 
@@ -36,6 +38,7 @@ public struct Cosh: SmoothFunction {
 public struct Asinh: SmoothFunction {
   public init() {}
   public var name: String { "Asinh" }
+  public var kernelError: KernelError { DeployedKernel.asinh.error }
   public func value(_ x: Double) -> Double { asinh(x) }
   public func derivative(_ x: Double) -> Double { 1 / (1 + x * x).squareRoot() }
   /// x^2 overflows beyond 2^511, where the derivative is below 2^-511.
@@ -57,6 +60,7 @@ public struct Asinh: SmoothFunction {
 public struct Acosh: SmoothFunction {
   public init() {}
   public var name: String { "Acosh" }
+  public var kernelError: KernelError { DeployedKernel.acosh.error }
   public func value(_ x: Double) -> Double { acosh(x) }
   public func derivative(_ x: Double) -> Double { 1 / ((x - 1) * (x + 1)).squareRoot() }
   /// As for Asinh.
@@ -79,6 +83,7 @@ public struct Acosh: SmoothFunction {
 public struct Atanh: SmoothFunction {
   public init() {}
   public var name: String { "Atanh" }
+  public var kernelError: KernelError { DeployedKernel.atanh.error }
   public func value(_ x: Double) -> Double { atanh(x) }
   public func derivative(_ x: Double) -> Double { 1 / ((1 - x) * (1 + x)) }
   public var domain: ClosedRange<Double> { -1...1 }

@@ -5,6 +5,7 @@ import IR
 public struct Asin: SmoothFunction {
   public init() {}
   public var name: String { "Asin" }
+  public var kernelError: KernelError { DeployedKernel.asin.error }
   public func value(_ x: Double) -> Double { asin(x) }
   public func derivative(_ x: Double) -> Double { 1 / ((1 - x) * (1 + x)).squareRoot() }
   public var domain: ClosedRange<Double> { -1...1 }
@@ -25,6 +26,7 @@ public struct Asin: SmoothFunction {
 public struct Acos: SmoothFunction {
   public init() {}
   public var name: String { "Acos" }
+  public var kernelError: KernelError { DeployedKernel.acos.error }
   public func value(_ x: Double) -> Double { acos(x) }
   public func derivative(_ x: Double) -> Double { -1 / ((1 - x) * (1 + x)).squareRoot() }
   public var domain: ClosedRange<Double> { -1...1 }

@@ -35,7 +35,6 @@ extension PiecewiseFunction {
   /// slope x + intercept rounds twice.
   public func pieceError(_ magnitude: Double) -> Double { 2 * ElementaryError.unit * magnitude + 0x1p-1070 }
   public var hasExactPieces: Bool { true }
-  public var deployedUlps: Double { 0 }
 
   private func points(_ lower: Double, _ upper: Double) -> [(x: Double, y: Double)] {
     segments(lower, upper).flatMap { segment in

@@ -84,6 +84,12 @@ public struct HardSigmoid: ContinuousPiecewiseFunction {
     let error = pieceError(1)
     return (max(0, low - error), min(1, high + error))
   }
+  /// Unclipped values are at most 1, so that both terms are at most 1 + |offset|.
+  public var kernelError: KernelError {
+    var error = DeployedKernel.hardSigmoid.error
+    error.absolute *= 1 + offset.magnitude
+    return error
+  }
   /// Straight only if it stays clear of where the true breakpoints may be.
   public func linearPiece(_ lower: Double, _ upper: Double) -> (slope: Double, intercept: Double)? {
     let start = graph.breakpoints[0]
@@ -94,7 +100,6 @@ public struct HardSigmoid: ContinuousPiecewiseFunction {
     if lower >= start + margin && upper <= end - margin { return (slope, offset) }
     return nil
   }
-  public var deployedUlps: Double { 2 }
 }
 
 /// x.
@@ -113,4 +118,15 @@ public struct Not: ContinuousPiecewiseFunction {
   public var name: String { "Not" }
   public func value(_ x: Double) -> Double { x == 0 ? 1 : 0 }
   public func value(_ x: Float) -> Float { x == 0 ? 1 : 0 }
+}
+
+/// x in another floating-point type, which may hold fewer digits: exact in real arithmetic, one rounding in a deployed
+/// run.
+public struct Conversion: ContinuousPiecewiseFunction {
+  public let graph = PiecewiseLinear(breakpoints: [], lines: [(1, 0)])
+  public init() {}
+  public var name: String { "Cast" }
+  public var kernelError: KernelError { DeployedKernel.conversion.error }
+  public func value(_ x: Double) -> Double { x }
+  public func value(_ x: Float) -> Float { x }
 }

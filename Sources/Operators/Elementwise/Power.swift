@@ -65,13 +65,18 @@ public struct Pow: SmoothFunction {
     return (power > 0) == (side < 0) ? b : a
   }
 
-  public var deployedUlps: Double { exponent == 1 || exponent == 0 ? 0 : exponent == 2 ? 1 : 8 }
+  public var kernelError: KernelError {
+    exponent == 1 || exponent == 0 ? .exact : DeployedKernel.pow.error
+  }
+  /// x^0 is 1 for every x.
+  public var absorbsNaN: Bool { exponent == 0 }
 }
 
 /// x^2.
 public struct Square: SmoothFunction {
   public init() {}
   public var name: String { "Square" }
+  public var kernelError: KernelError { DeployedKernel.square.error }
   public func value(_ x: Double) -> Double { x * x }
   public func value(_ x: Float) -> Float { x * x }
   public func derivative(_ x: Double) -> Double { 2 * x }
@@ -83,5 +88,4 @@ public struct Square: SmoothFunction {
     lower < 0 && upper > 0 ? [Extremum(0, 0)] : []
   }
   public func touch(slope: Double, _ a: Double, _ b: Double) -> Double { slope / 2 }
-  public var deployedUlps: Double { 1 }
 }

@@ -129,5 +129,7 @@ public struct Relu: ElementwiseFunction {
     return (best, touch)
   }
 
-  public var deployedUlps: Double { negativeSlope == 0 || negativeSlope == 1 ? 0 : 1 }
+  public var kernelError: KernelError {
+    negativeSlope == 0 || negativeSlope == 1 ? .exact : DeployedKernel.leakyRelu.error
+  }
 }

@@ -5,6 +5,7 @@ import IR
 public struct Sigmoid: SmoothFunction {
   public init() {}
   public var name: String { "Sigmoid" }
+  public var kernelError: KernelError { DeployedKernel.sigmoid.error }
 
   public func value(_ x: Double) -> Double {
     if x >= 0 { return 1 / (1 + exp(-x)) }
@@ -35,6 +36,7 @@ public struct Sigmoid: SmoothFunction {
 public struct Tanh: SmoothFunction {
   public init() {}
   public var name: String { "Tanh" }
+  public var kernelError: KernelError { DeployedKernel.tanh.error }
   public func value(_ x: Double) -> Double { tanh(x) }
   public func derivative(_ x: Double) -> Double {
     let c = cosh(x)
@@ -59,6 +61,7 @@ public struct Tanh: SmoothFunction {
 public struct Atan: SmoothFunction {
   public init() {}
   public var name: String { "Atan" }
+  public var kernelError: KernelError { DeployedKernel.atan.error }
   public func value(_ x: Double) -> Double { atan(x) }
   public func derivative(_ x: Double) -> Double { 1 / (1 + x * x) }
 
@@ -80,6 +83,8 @@ public struct Atan: SmoothFunction {
 public struct Softsign: SmoothFunction {
   public init() {}
   public var name: String { "Softsign" }
+  public var kernelError: KernelError { DeployedKernel.softsign.error }
+  public var undefinedAtInfinity: (negative: Bool, positive: Bool) { (true, true) }
   public func value(_ x: Double) -> Double {
     x.isInfinite ? (x < 0 ? -1 : 1) : x / (1 + x.magnitude)
   }
@@ -104,6 +109,7 @@ public struct Softsign: SmoothFunction {
 public struct Erf: SmoothFunction {
   public init() {}
   public var name: String { "Erf" }
+  public var kernelError: KernelError { DeployedKernel.erf.error }
   public func value(_ x: Double) -> Double { erf(x) }
   /// 2 / sqrt(pi).
   private static let scale = 1.1283791670955126

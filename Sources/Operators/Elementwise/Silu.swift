@@ -25,6 +25,9 @@ public struct Silu: SmoothFunction {
   }
 
   public var name: String { alpha == 1 ? "Silu" : "Swish" }
+  public var kernelError: KernelError { DeployedKernel.silu.error }
+  /// The infinity at which the sigmoid is 0.
+  public var undefinedAtInfinity: (negative: Bool, positive: Bool) { (alpha >= 0, alpha <= 0) }
 
   public func value(_ x: Double) -> Double {
     if x.isInfinite && x * alpha < 0 { return 0 }
@@ -63,6 +66,8 @@ public struct Silu: SmoothFunction {
 public struct Mish: SmoothFunction {
   public init() {}
   public var name: String { "Mish" }
+  public var kernelError: KernelError { DeployedKernel.mish.error }
+  public var undefinedAtInfinity: (negative: Bool, positive: Bool) { (true, false) }
 
   /// tanh(log(1 + e)) = n / (n + 2) with n = e (e + 2), for e = e^x.
   private func gate(_ x: Double) -> Double {
@@ -103,6 +108,8 @@ public struct Mish: SmoothFunction {
 public struct HardSwish: SmoothFunction {
   public init() {}
   public var name: String { "HardSwish" }
+  public var kernelError: KernelError { DeployedKernel.hardSwish.error }
+  public var undefinedAtInfinity: (negative: Bool, positive: Bool) { (true, false) }
 
   public func value(_ x: Double) -> Double { x <= -3 ? 0 : x >= 3 ? x : x * (x + 3) / 6 }
   public func value(_ x: Float) -> Float { x * max(0, min(1, x / 6 + 0.5)) }
@@ -121,5 +128,4 @@ public struct HardSwish: SmoothFunction {
     if lower >= 3 { return (1, 0) }
     return nil
   }
-  public var deployedUlps: Double { 4 }
 }

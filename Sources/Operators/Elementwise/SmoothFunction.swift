@@ -93,7 +93,6 @@ extension SmoothFunction {
   public var tableStep: Double { 0 }
   public var searchLimit: Double { 1e6 }
   public func hasPole(_ lower: Double, _ upper: Double) -> Bool { false }
-  public var deployedUlps: Double { 8 }
 
   /// [lower, upper] within the domain; nil if nothing is left, if the function has a pole there, or for NaN.
   @inline(__always)

@@ -34,7 +34,7 @@ public struct Shrink: PiecewiseFunction {
     clippedSegments(
       [(-.infinity, -lambda, 1, bias), (-lambda, lambda, 0, 0), (lambda, .infinity, 1, -bias)], lower, upper)
   }
-  public var deployedUlps: Double { bias == 0 ? 0 : 1 }
+  public var kernelError: KernelError { bias == 0 ? .exact : DeployedKernel.shrink.error }
 }
 
 /// -1, 0 or 1.
@@ -53,6 +53,7 @@ public struct Sign: PiecewiseFunction {
 public struct NonZero: PiecewiseFunction {
   public init() {}
   public var name: String { "Cast" }
+  public var absorbsNaN: Bool { true }
   public func value(_ x: Double) -> Double { x == 0 ? 0 : 1 }
   public func value(_ x: Float) -> Float { x == 0 ? 0 : 1 }
   public func derivative(_ x: Double) -> Double { 0 }
@@ -62,19 +63,21 @@ public struct NonZero: PiecewiseFunction {
   }
 }
 
-/// Whether x is not a number. Bounds speak of real numbers, for which it is 0.
+/// Whether x is not a number: 0, unless nothing is known of the argument.
 public struct IsNaN: PiecewiseFunction {
   public init() {}
   public var name: String { "IsNaN" }
+  public var absorbsNaN: Bool { true }
   public func value(_ x: Double) -> Double { x.isNaN ? 1 : 0 }
   public func value(_ x: Float) -> Float { x.isNaN ? 1 : 0 }
   public func derivative(_ x: Double) -> Double { 0 }
   public func segments(_ lower: Double, _ upper: Double) -> [Segment] {
-    [Segment(lower, upper, slope: 0, intercept: 0)]
+    let values: [Double] = lower == -.infinity && upper == .infinity ? [0, 1] : [0]
+    return values.map { Segment(lower, upper, slope: 0, intercept: $0) }
   }
 }
 
-/// Whether x is infinite. Bounds speak of real numbers, for which it is 0.
+/// Whether x is infinite: 0 for bounded arguments.
 public struct IsInf: PiecewiseFunction {
   public let detectsNegative: Bool
   public let detectsPositive: Bool
@@ -83,12 +86,15 @@ public struct IsInf: PiecewiseFunction {
     self.detectsPositive = detectsPositive
   }
   public var name: String { "IsInf" }
+  public var absorbsNaN: Bool { true }
   public func value(_ x: Double) -> Double {
     (x == .infinity && detectsPositive) || (x == -.infinity && detectsNegative) ? 1 : 0
   }
   public func derivative(_ x: Double) -> Double { 0 }
   public func segments(_ lower: Double, _ upper: Double) -> [Segment] {
-    [Segment(lower, upper, slope: 0, intercept: 0)]
+    let isOpen = (upper == .infinity && detectsPositive) || (lower == -.infinity && detectsNegative)
+    let values: [Double] = lower == upper ? [value(lower)] : isOpen ? [0, 1] : [0]
+    return values.map { Segment(lower, upper, slope: 0, intercept: $0) }
   }
 }
 

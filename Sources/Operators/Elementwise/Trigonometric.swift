@@ -104,6 +104,8 @@ extension Sinusoid {
 public struct Sin: Sinusoid {
   public init() {}
   public var name: String { "Sin" }
+  public var kernelError: KernelError { DeployedKernel.sin.error }
+  public var undefinedAtInfinity: (negative: Bool, positive: Bool) { (true, true) }
   public var phase: Int { 0 }
   public func value(_ x: Double) -> Double { sin(x) }
   public func derivative(_ x: Double) -> Double { cos(x) }
@@ -113,6 +115,8 @@ public struct Sin: Sinusoid {
 public struct Cos: Sinusoid {
   public init() {}
   public var name: String { "Cos" }
+  public var kernelError: KernelError { DeployedKernel.sin.error }
+  public var undefinedAtInfinity: (negative: Bool, positive: Bool) { (true, true) }
   public var phase: Int { 1 }
   public func value(_ x: Double) -> Double { cos(x) }
   public func derivative(_ x: Double) -> Double { -sin(x) }
@@ -122,6 +126,8 @@ public struct Cos: Sinusoid {
 public struct Tan: SmoothFunction {
   public init() {}
   public var name: String { "Tan" }
+  public var kernelError: KernelError { DeployedKernel.tan.error }
+  public var undefinedAtInfinity: (negative: Bool, positive: Bool) { (true, true) }
   public func value(_ x: Double) -> Double { tan(x) }
   public func derivative(_ x: Double) -> Double {
     let t = tan(x)

@@ -16,7 +16,7 @@ public struct NegativePower: ElementwiseFunction {
     exponent == .one ? -1 / (x * x) : -0.5 / (x * x.squareRoot())
   }
 
-  public var domain: ClosedRange<Double> { Double.leastNonzeroMagnitude...Double.infinity }
+  public var domain: ClosedRange<Double> { 0...Double.infinity }
 
   /// Division and square root are correctly rounded: two steps outward cover both.
   public func range(_ lower: Double, _ upper: Double) -> (lower: Double, upper: Double) {
@@ -75,5 +75,5 @@ public struct NegativePower: ElementwiseFunction {
     return root * root
   }
 
-  public var deployedUlps: Double { exponent == .one ? 0.5 : 2 }
+  public var kernelError: KernelError { DeployedKernel.pow.error }
 }

@@ -37,18 +37,26 @@ public enum SegmentMaximum {
 /// The maximum over those neighbours whose arc is present: arcs are removed, not weighed. A node without neighbours
 /// gets 0.
 ///
-/// Inputs: presence `[arcs]` (nonzero = present) and node values `[nodes, width]`.
+/// Inputs: presence `[arcs]` (nonzero = present) and node values `[nodes, width]`, or with `isOfMessages` messages
+/// `[arcs, width]`.
 public struct MaskedMaximum: DiscreteFunction {
   public let arcs: ArcList
   public let width: Int
+  public let isOfMessages: Bool
 
-  public init(_ arcs: ArcList, width: Int) {
+  public init(_ arcs: ArcList, width: Int, ofMessages: Bool = false) {
     self.arcs = arcs
     self.width = width
+    isOfMessages = ofMessages
+  }
+
+  /// The first of the values that come along the arc at a place of the incoming list.
+  public func value(_ place: Int) -> Int {
+    Int(isOfMessages ? arcs.incoming.arc[place] : arcs.incoming.other[place]) * width
   }
 
   public var name: String { "MaskedMaximum" }
-  public var inputShapes: [Shape] { [[arcs.count], [arcs.nodeCount, width]] }
+  public var inputShapes: [Shape] { [[arcs.count], [isOfMessages ? arcs.count : arcs.nodeCount, width]] }
   public var outputShape: Shape { [arcs.nodeCount, width] }
 
   public func evaluate(_ x: [Tensor<Double>]) throws -> Tensor<Double> {
@@ -57,7 +65,7 @@ public struct MaskedMaximum: DiscreteFunction {
       let present = places.filter { x[0][flat: Int(arcs.incoming.arc[$0])] != 0 }
       for j in 0..<width {
         var best = -Double.infinity
-        for place in present { best = max(best, x[1][flat: Int(arcs.incoming.other[place]) * width + j]) }
+        for place in present { best = max(best, x[1][flat: value(place) + j]) }
         if !present.isEmpty { result[flat: node * width + j] = best }
       }
     }
@@ -78,7 +86,7 @@ public struct MaskedMaximum: DiscreteFunction {
         var most = -Double.infinity
         for place in places {
           let arc = Int(arcs.incoming.arc[place])
-          let value = Int(arcs.incoming.other[place]) * width + j
+          let value = self.value(place) + j
           if lower[0][flat: arc] == 0 && upper[0][flat: arc] == 0 { continue }
           most = max(most, upper[1][flat: value])
           least = min(least, lower[1][flat: value])
@@ -101,7 +109,7 @@ public struct MaskedMaximum: DiscreteFunction {
         var decided = true
         for place in places {
           let arc = Int(arcs.incoming.arc[place])
-          let value = Int(arcs.incoming.other[place]) * width + j
+          let value = self.value(place) + j
           if lower[0][flat: arc] == 0 && upper[0][flat: arc] == 0 { continue }
           if lower[0][flat: arc] <= 0 && upper[0][flat: arc] >= 0 { decided = false }
           if let known = winner {

@@ -7,6 +7,8 @@ public struct Diagonal: WeightedMap {
   public let inputShape: Shape
   public let coefficientRoundings: Int
   public let fanIn: Int
+  public let isNonnegative: Bool
+  public let isNonpositive: Bool
   private let scale: Weight
 
   /// - Parameters:
@@ -22,6 +24,8 @@ public struct Diagonal: WeightedMap {
       precondition(values.count == 1, "a diagonal of shape \(values.shape) does not fit \(shape)")
       self.scale = Weight(Tensor(repeating: values[flat: 0], shape))
     }
+    isNonnegative = values.elements.allSatisfy { $0 >= 0 }
+    isNonpositive = values.elements.allSatisfy { $0 <= 0 }
     // Multiplying by 0 and by +-1 is exact.
     fanIn = values.elements.allSatisfy { $0 == 0 || $0.magnitude == 1 } ? 0 : 1
   }

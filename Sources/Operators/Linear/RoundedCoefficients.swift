@@ -16,6 +16,8 @@ public struct RoundedCoefficients: LinearMap {
   public var outputShape: Shape { base.outputShape }
   public var fanIn: Int { base.fanIn }
   public var fanOut: Int { base.fanOut }
+  public var isNonnegative: Bool { base.isNonnegative }
+  public var isNonpositive: Bool { base.isNonpositive }
   public var denominator: Int { base.denominator }
   public func apply<T: Real>(_ x: Tensor<T>) -> Tensor<T> { base.apply(x) }
   public func adjoint<T: Real>(_ y: Tensor<T>) -> Tensor<T> { base.adjoint(y) }

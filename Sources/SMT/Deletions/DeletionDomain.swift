@@ -164,7 +164,7 @@ struct DeletionDomain: Domain {
           }
           if !presence.isPossible { continue }
           items.append(
-            (presence.condition, x[1][Int(incoming.other[place]) * maximum.width + channel]))
+            (presence.condition, x[1][maximum.value(place) + channel]))
         }
         result.append(terms.greatest(items))
       }

@@ -67,6 +67,9 @@ public struct PiecewiseLinearNetwork: Sendable {
   /// The number of ReLU and Sign neurons.
   public var neuronCount: Int { blocks.reduce(0) { $0 + ($1.kind == .affine ? 0 : $1.count) } }
 
+  /// The variables of the neurons, in the order of the graph.
+  var neuronVariables: [Int] { blocks.flatMap { $0.kind == .affine ? [] : Array($0.range) } }
+
   /// Whether a variable is a ReLU.
   public func isReLU(_ variable: Int) -> Bool {
     let block = blockOfVariable[variable]

@@ -33,6 +33,7 @@ package enum Fixed {
 
   /// A double rounded down or up; exact for doubles that are multiples of the unit.
   static func round(_ value: Double, up: Bool) throws -> Int128 {
+    guard value.isFinite else { throw CheckerRangeError() }
     let (mantissa, exponent) = dyadicParts(value)
     let shift = exponent + bits
     if shift >= 0 {
@@ -41,12 +42,16 @@ package enum Fixed {
       guard result.magnitude < limit.magnitude else { throw CheckerRangeError() }
       return result
     }
-    return shiftedRight(Int128(mantissa), by: -shift, up: up)
+    return try shiftedRight(Int128(mantissa), by: -shift, up: up)
   }
 
-  /// Division by a power of two with a direction of rounding.
-  static func shiftedRight(_ value: Int128, by shift: Int, up: Bool) -> Int128 {
-    if shift <= 0 { return value << -shift }
+  /// Division by a power of two with a direction of rounding; a negative shift multiplies.
+  static func shiftedRight(_ value: Int128, by shift: Int, up: Bool) throws -> Int128 {
+    if shift <= 0 {
+      // A shift to the left must not lose a digit: one more bit than the magnitude has is the sign's.
+      guard value == 0 || -shift < value.magnitude.leadingZeroBitCount - 1 else { throw CheckerRangeError() }
+      return value << -shift
+    }
     if shift > 120 { return value == 0 ? 0 : (up ? (value > 0 ? 1 : 0) : (value < 0 ? -1 : 0)) }
     return up ? -((-value) >> shift) : value >> shift
   }
@@ -76,6 +81,8 @@ final class FixedRows {
   let isRounded: [Bool]
   let biasDown: [Int128]
   let biasUp: [Int128]
+  /// The most entries that one variable has in the block: the terms of a sum when covectors are sent along the rows.
+  let mostUses: Int
 
   init(_ block: CheckerNetwork.Block) throws {
     count = block.rows.count
@@ -111,6 +118,9 @@ final class FixedRows {
     self.exponent = exponent
     isExact = !rounded.contains(true)
     isRounded = rounded
+    var uses = [Int](repeating: 0, count: (column.max() ?? -1) + 1)
+    for c in column { uses[c] += 1 }
+    mostUses = uses.max() ?? 0
     biasDown = try block.bias.map { try Fixed.round($0, up: false) }
     biasUp = try block.bias.map { try Fixed.round($0, up: true) }
   }

@@ -129,19 +129,19 @@ package final class CheckerEvaluator {
         high = try sum(high, try product(w, w >= 0 ? upper[c] : lower[c]))
         if fixed.isRounded[k] { magnitude = try sum(magnitude, size[c]) }
       }
-      low = Fixed.shiftedRight(low, by: fixed.exponent, up: false)
-      high = Fixed.shiftedRight(high, by: fixed.exponent, up: true)
+      low = try Fixed.shiftedRight(low, by: fixed.exponent, up: false)
+      high = try Fixed.shiftedRight(high, by: fixed.exponent, up: true)
       if !fixed.isExact {
-        let loss = Fixed.shiftedRight(magnitude, by: fixed.exponent + 1, up: true)
-        low -= loss
-        high += loss
+        let loss = try Fixed.shiftedRight(magnitude, by: fixed.exponent + 1, up: true)
+        low = try sum(low, -loss)
+        high = try sum(high, loss)
       }
       if divisor != 1 {
         low = Self.floorDivide(low, divisor)
         high = -Self.floorDivide(-high, divisor)
       }
-      low += fixed.biasDown[i]
-      high += fixed.biasUp[i]
+      low = try sum(low, fixed.biasDown[i])
+      high = try sum(high, fixed.biasUp[i])
       guard low > -Fixed.limit, high < Fixed.limit else { throw CheckerRangeError() }
       let v = block.first + i
       if block.kind == .affine {
@@ -186,22 +186,25 @@ package final class CheckerEvaluator {
     return try pull(from: b, asAffine: b, slopes: [:], multipliers: [:])
   }
 
-  /// A lower bound of `sum of coefficient * output`, for integer coefficients, with given slopes of lower lines
-  /// (in units of 2^-22) and signed multipliers of decided phases, by variable.
+  /// A lower bound of `sum of coefficient * variable` with given slopes of lower lines (in units of 2^-22) and multipliers of
+  /// decided phases, by variable: positive for active neurons, negative for inactive ones.
   package func lowerBound(
     _ coefficients: [(variable: Int, coefficient: Rational)], slopes: [Int: Int128],
     multipliers: [Int: Rational]
   ) throws -> Rational {
     begin()
     var outOfScale = Rational()
-    let exponent = 60
+    // The largest coefficient gets 61 bits, whatever its size.
+    let largest = coefficients.reduce(0.0) { max($0, $1.coefficient.magnitude.nearestDouble) }
+    guard largest.isFinite else { throw CheckerRangeError() }
+    let exponent = largest == 0 ? 60 : 60 - Int(largest.exponent)
     for (variable, coefficient) in coefficients {
       let block = blockOfVariable[variable]
       if exponents[block] == nil { open(block, exponent: exponent) }
       let scaled = coefficient.scaled(byTwoTo: exponent)
       let whole = scaled.floor
       guard let value = whole.int else { throw CheckerRangeError() }
-      accumulator[variable] += Int128(value)
+      accumulator[variable] = try sum(accumulator[variable], Int128(value))
       // What the unit does not hold is charged against the variable's magnitude.
       let rest = (scaled - whole).scaled(byTwoTo: -exponent)
       if !rest.isZero { outOfScale += rest * Fixed.rational(size[variable], exponent: Fixed.bits) }
@@ -279,10 +282,12 @@ package final class CheckerEvaluator {
         constant += Fixed.rational(total, exponent: e - Self.slopeBits + Fixed.bits)
         total = 0
         for (v, multiplier) in multipliers where range.contains(v) {
-          // -multiplier * argument <= 0 under the decision. Rounding a multiplier to the unit keeps it valid, for
-          // any multiplier of the right sign is.
-          guard let push = multiplier.scaled(byTwoTo: e).floor.int128 else { throw CheckerRangeError() }
-          accumulator[v] = try sum(accumulator[v], multiplier.sign > 0 ? -push : -(push + 1))
+          // -multiplier * argument <= 0 under the decision. Any multiplier of the right sign is valid, so that its
+          // magnitude may be rounded down: never below 0, which would turn the sign.
+          guard let push = multiplier.magnitude.scaled(byTwoTo: e).floor.int128 else {
+            throw CheckerRangeError()
+          }
+          accumulator[v] = try sum(accumulator[v], multiplier.sign > 0 ? -push : push)
         }
         let (shorter, cost) = try shorten(range, e)
         e = shorter
@@ -333,7 +338,7 @@ package final class CheckerEvaluator {
         let slope = min(one, (u << Self.slopeBits) / (u - l))
         let intercept = max(-(slope * l), (one - slope) * u)
         constant = try sum(
-          constant, try product(a, Fixed.shiftedRight(intercept, by: Self.slopeBits, up: true)))
+          constant, try product(a, try Fixed.shiftedRight(intercept, by: Self.slopeBits, up: true)))
         accumulator[v] = try product(a, slope)
       }
     }
@@ -353,8 +358,10 @@ package final class CheckerEvaluator {
       for v in variables(b) where accumulator[v] != 0 {
         accumulator[v] = Self.floorDivide(accumulator[v] << 16, divisor)
         for k in fixed.start[v - block.first]..<fixed.start[v - block.first + 1] {
-          let scaled = try product(Int128(fixed.weight[k].magnitude), size[fixed.column[k]])
-          loss = try sum(loss, Fixed.shiftedRight(scaled, by: fixed.exponent, up: true))
+          // A rounded weight may be half a unit larger.
+          let magnitude = Int128(fixed.weight[k].magnitude) + (fixed.isRounded[k] ? 1 : 0)
+          let scaled = try product(magnitude, size[fixed.column[k]])
+          loss = try sum(loss, try Fixed.shiftedRight(scaled, by: fixed.exponent, up: true))
         }
       }
       e += 16
@@ -372,7 +379,7 @@ package final class CheckerEvaluator {
         var loss = Int128(0)
         let range = source == 0 ? 0..<network.inputCount : variables(source - 1)
         for v in range where accumulator[v] != 0 {
-          accumulator[v] = Fixed.shiftedRight(accumulator[v], by: present - target, up: false)
+          accumulator[v] = try Fixed.shiftedRight(accumulator[v], by: present - target, up: false)
           loss = try sum(loss, size[v])
         }
         exponents[source] = target
@@ -381,14 +388,13 @@ package final class CheckerEvaluator {
         shifts[source] = target - present
       }
     }
-    // Products stay below 2^64 * 2^46; with fewer than 2^16 rows no sum can overflow 127 bits.
+    let cannotOverflow = shifts.isEmpty && sumsFit(b)
     var rounding = Int128(0)
-    guard block.rows.count < 1 << 16 else { throw CheckerRangeError() }
     for v in variables(b) where accumulator[v] != 0 {
       let c = accumulator[v]
       guard c.magnitude < 1 << 64 else { throw CheckerRangeError() }
       let range = fixed.start[v - block.first]..<fixed.start[v - block.first + 1]
-      if shifts.isEmpty {
+      if cannotOverflow {
         fixed.column.withUnsafeBufferPointer { column in
           fixed.weight.withUnsafeBufferPointer { weight in
             for k in range { accumulator[column[k]] &+= c &* Int128(weight[k]) }
@@ -399,7 +405,7 @@ package final class CheckerEvaluator {
           let column = fixed.column[k]
           var term = c &* Int128(fixed.weight[k])
           if let shift = shifts[blockOfVariable[column]] {
-            term = Fixed.shiftedRight(term, by: shift, up: false)
+            term = try Fixed.shiftedRight(term, by: shift, up: false)
             cost += Fixed.rational(size[column], exponent: target - shift + Fixed.bits)
           }
           accumulator[column] = try sum(accumulator[column], term)
@@ -415,6 +421,21 @@ package final class CheckerEvaluator {
     }
     if rounding != 0 { cost += Fixed.rational(rounding, exponent: target + 1 + Fixed.bits - 20) }
     return cost
+  }
+
+  /// Whether what a block's rows read stays below 2^126 when the block's covectors are sent along them, however signs fall.
+  private func sumsFit(_ b: Int) -> Bool {
+    var covector: UInt128 = 0
+    for v in variables(b) { covector = max(covector, accumulator[v].magnitude) }
+    var present: UInt128 = 0
+    for source in sources[b] {
+      let range = source == 0 ? 0..<network.inputCount : variables(source - 1)
+      for v in range { present = max(present, accumulator[v].magnitude) }
+    }
+    // No weight exceeds 2^46.
+    guard covector < 1 << 64, present < 1 << 125 else { return false }
+    let (total, overflow) = (covector << 46).multipliedReportingOverflow(by: UInt128(rows[b].mostUses))
+    return !overflow && total < 1 << 125
   }
 
   /// The minimum of the input covectors over the box.

@@ -14,9 +14,9 @@ public struct ProofVerdict: Sendable, Equatable {
   public var proofs = 0
 }
 
-/// Replays proofs in exact integer arithmetic, with an evaluator of its own.
+/// Replays proofs in exact arithmetic, with evaluators of its own.
 public enum ProofChecker {
-  private struct Fault: Error {
+  struct Fault: Error {
     var place: String
     var reason: String
   }
@@ -67,18 +67,10 @@ public enum ProofChecker {
     }
   }
 
-  /// A part of the region that still has to be refuted.
-  private struct Part {
-    var lower: [Int128]
-    var upper: [Int128]
-    var phases: [Int: Bool]
-    var open: [Int]
-  }
-
   /// A lemma that was verified: where its clause cannot hold.
   private struct Lemma {
     var clause: Int
-    var part: Part
+    var part: ProofPart
   }
 
   /// - Parameter place: Where the replay is, for numbers that the checker cannot hold.
@@ -89,11 +81,10 @@ public enum ProofChecker {
     guard network.inputCount == proof.query.lower.count else {
       throw Fault(place: "region", reason: "has another number of coordinates than the network inputs")
     }
-    let evaluator = try CheckerEvaluator(network)
-    let root = Part(
-      lower: try proof.query.lower.map { try Fixed.down($0) },
-      upper: try proof.query.upper.map { try Fixed.up($0) },
-      phases: [:], open: Array(proof.query.violation.indices))
+    let evaluator = PartEvaluator(network)
+    let root = ProofPart(
+      box: ProofBox(lower: proof.query.lower, upper: proof.query.upper), phases: [:],
+      open: Array(proof.query.violation.indices))
     var stack = [root]
     var lemmas: [Lemma] = []
     var index = 0
@@ -112,11 +103,10 @@ public enum ProofChecker {
       // A node that is only divided claims nothing by itself, and a lemma about all of it needs no bounds.
       let claims =
         node.isEmpty || (node.split == nil && node.refutations.isEmpty)
-        || node.refutations.contains { !follows($0, from: lemmas, part, nil) }
-      let isPossible =
-        try !claims || evaluator.bound(lower: part.lower, upper: part.upper, phases: part.phases)
+        || node.refutations.contains { !isCovered($0, by: lemmas, part) }
+      let isPossible = try !claims || evaluator.bound(part)
       if node.isEmpty {
-        guard !isPossible else {
+        guard try !isPossible || !evaluator.boundExactly() else {
           throw Fault(place: place, reason: "the part is said to be empty, but is not")
         }
         continue
@@ -147,9 +137,9 @@ public enum ProofChecker {
   }
 
   /// The two sides of a division.
-  private static func divide(_ part: Part, _ split: ProofSplit, _ network: CheckerNetwork, place: String)
+  private static func divide(_ part: ProofPart, _ split: ProofSplit, _ network: CheckerNetwork, place: String)
     throws
-    -> (Part, Part)
+    -> (ProofPart, ProofPart)
   {
     var first = part
     var second = part
@@ -158,12 +148,12 @@ public enum ProofChecker {
       guard input >= 0, input < network.inputCount else {
         throw Fault(place: place, reason: "there is no such input")
       }
-      // The two parts share the point; rounding it outward in each keeps them a cover.
-      first.upper[input] = min(first.upper[input], try Fixed.round(at, up: true))
-      second.lower[input] = max(second.lower[input], try Fixed.round(at, up: false))
-      guard first.lower[input] <= first.upper[input], second.lower[input] <= second.upper[input] else {
-        throw Fault(place: place, reason: "the point of division lies outside the part")
+      guard let point = Rational(exactly: at) else {
+        throw Fault(place: place, reason: "the point of division is no number")
       }
+      // The two parts share the point.
+      first.box.reduceUpper(input, to: point)
+      second.box.raiseLower(input, to: point)
     case .phase(let neuron):
       guard network.neurons.indices.contains(neuron), part.phases[network.neurons[neuron]] == nil else {
         throw Fault(place: place, reason: "there is no such undecided neuron")
@@ -178,8 +168,8 @@ public enum ProofChecker {
 
   /// Verifies a lemma from earlier ones and from the bounds under its own phases.
   private static func verify(
-    _ lemma: ProofLemma, _ root: Part, _ earlier: [Lemma], _ query: SafetyQuery,
-    _ evaluator: CheckerEvaluator, place: String
+    _ lemma: ProofLemma, _ root: ProofPart, _ earlier: [Lemma], _ query: SafetyQuery,
+    _ evaluator: PartEvaluator, place: String
   ) throws -> Lemma {
     let network = evaluator.network
     guard query.violation.indices.contains(lemma.clause) else {
@@ -196,66 +186,63 @@ public enum ProofChecker {
       guard input >= 0, input < network.inputCount else {
         throw Fault(place: place, reason: "there is no input \(input)")
       }
-      if let bound = lemma.lower[input] {
-        part.lower[input] = max(part.lower[input], try Fixed.round(bound, up: false))
+      if let point = lemma.lower[input].flatMap({ Rational(exactly: $0) }) {
+        part.box.raiseLower(input, to: point)
       }
-      if let bound = lemma.upper[input] {
-        part.upper[input] = min(part.upper[input], try Fixed.round(bound, up: true))
-      }
-      guard part.lower[input] <= part.upper[input] else {
-        throw Fault(place: place, reason: "the bounds of input \(input) leave nothing")
+      if let point = lemma.upper[input].flatMap({ Rational(exactly: $0) }) {
+        part.box.reduceUpper(input, to: point)
       }
     }
     switch lemma.reason {
     case .empty:
-      guard try !evaluator.bound(lower: part.lower, upper: part.upper, phases: part.phases) else {
+      guard try !evaluator.bound(part) || !evaluator.boundExactly() else {
         throw Fault(place: place, reason: "the phases are said to be impossible, but are not")
       }
     case .refutation(let refutation):
       guard refutation.clause == lemma.clause else {
         throw Fault(place: place, reason: "the lemma refutes another clause than it says")
       }
-      if try evaluator.bound(lower: part.lower, upper: part.upper, phases: part.phases) {
+      if try evaluator.bound(part) {
         try verify(refutation, part, earlier, query, evaluator, place: place)
       }
     case .split(let split, let first, let second):
       let (a, b) = try divide(part, split, network, place: place)
       for (number, side) in [(first, a), (second, b)]
-      where !follows(.lemma(clause: lemma.clause, number: number), from: earlier, side, nil) {
+      where !isCovered(.lemma(clause: lemma.clause, number: number), by: earlier, side) {
         throw Fault(place: place, reason: "lemma \(number) does not cover its side")
       }
     }
     return Lemma(clause: lemma.clause, part: part)
   }
 
-  /// Whether a refutation is a lemma that speaks of a whole part.
-  ///
-  /// - Parameter bounds: The part's bounds, whose implied phases count then.
-  private static func follows(
-    _ refutation: ProofRefutation, from lemmas: [Lemma], _ part: Part, _ bounds: CheckerEvaluator?
-  ) -> Bool {
+  /// Whether a refutation is a lemma that speaks of a whole part, whatever its bounds are.
+  private static func isCovered(_ refutation: ProofRefutation, by lemmas: [Lemma], _ part: ProofPart) -> Bool
+  {
     guard case .lemma(let clause, let number) = refutation, lemmas.indices.contains(number) else {
       return false
     }
     let lemma = lemmas[number]
-    guard lemma.clause == clause else { return false }
-    for i in part.lower.indices
-    where part.lower[i] < lemma.part.lower[i] || part.upper[i] > lemma.part.upper[i] { return false }
-    for (v, active) in lemma.part.phases {
-      if let decided = part.phases[v] {
-        if decided != active { return false }
-      } else if let bounds {
-        if active ? bounds.argumentLower[v] < 0 : bounds.argumentUpper[v] > 0 { return false }
-      } else {
-        return false
-      }
+    return lemma.clause == clause && part.box.isWithin(lemma.part.box)
+      && lemma.part.phases.allSatisfy { part.phases[$0.key] == $0.value }
+  }
+
+  /// Whether a lemma speaks of a part; phases that the part's bounds imply count.
+  ///
+  /// - Parameter evaluator: Holds the part's bounds.
+  private static func follows(
+    _ number: Int, _ clause: Int, from lemmas: [Lemma], _ part: ProofPart, _ evaluator: PartEvaluator
+  ) throws -> Bool {
+    guard lemmas.indices.contains(number), lemmas[number].clause == clause,
+      part.box.isWithin(lemmas[number].part.box)
+    else { return false }
+    return try lemmas[number].part.phases.allSatisfy { v, active in
+      try part.phases[v].map { $0 == active } ?? evaluator.implies(v, active: active)
     }
-    return true
   }
 
   private static func verify(
-    _ refutation: ProofRefutation, _ part: Part, _ lemmas: [Lemma], _ query: SafetyQuery,
-    _ evaluator: CheckerEvaluator, place: String
+    _ refutation: ProofRefutation, _ part: ProofPart, _ lemmas: [Lemma], _ query: SafetyQuery,
+    _ evaluator: PartEvaluator, place: String
   ) throws {
     let network = evaluator.network
     guard query.violation.indices.contains(refutation.clause) else {
@@ -264,7 +251,7 @@ public enum ProofChecker {
     let rows = query.violation[refutation.clause]
     var coefficients: [Int: Rational] = [:]
     var rhs = Rational()
-    var slopes: [Int: Int128] = [:]
+    var slopes: [Int: Double] = [:]
     var multipliers: [Int: Rational] = [:]
     func add(_ row: OutputConstraint, _ factor: Rational) throws {
       for term in row.terms {
@@ -276,8 +263,11 @@ public enum ProofChecker {
       rhs.addProduct(factor, row.rhs)
     }
     switch refutation {
-    case .lemma(_, let number):
-      guard follows(refutation, from: lemmas, part, evaluator) else {
+    case .lemma(let clause, let number):
+      // A stored claim about all of the part needs no bounds, which are then not computed.
+      guard
+        try isCovered(refutation, by: lemmas, part) || follows(number, clause, from: lemmas, part, evaluator)
+      else {
         throw Fault(place: place, reason: "lemma \(number) does not speak of this part")
       }
       return
@@ -289,31 +279,28 @@ public enum ProofChecker {
         throw Fault(place: place, reason: "wrong number of row multipliers")
       }
       for (row, factor) in zip(rows, factors) {
-        guard factor >= 0, factor.isFinite else {
-          throw Fault(place: place, reason: "a row multiplier is negative")
-        }
-        try add(row, Rational(factor))
+        guard factor.sign >= 0 else { throw Fault(place: place, reason: "a row multiplier is negative") }
+        try add(row, factor)
       }
       for (neuron, slope) in given {
         guard network.neurons.indices.contains(neuron), slope >= 0, slope <= 1 else {
           throw Fault(place: place, reason: "the slope of neuron \(neuron) is not in 0...1")
         }
-        slopes[network.neurons[neuron]] = Int128(slope * Double(1 << CheckerEvaluator.slopeBits))
+        slopes[network.neurons[neuron]] = slope
       }
       for (neuron, push) in pushes {
         guard network.neurons.indices.contains(neuron), let active = part.phases[network.neurons[neuron]],
-          push >= 0,
-          push.isFinite
+          push.sign >= 0
         else { throw Fault(place: place, reason: "the multiplier of neuron \(neuron) has no decided phase") }
-        multipliers[network.neurons[neuron]] = active ? Rational(push) : -Rational(push)
+        multipliers[network.neurons[neuron]] = active ? push : -push
       }
     }
-    let bound = try evaluator.lowerBound(
-      coefficients.map { ($0.key, $0.value) }, slopes: slopes, multipliers: multipliers)
-    guard bound > rhs else {
+    let excess = try evaluator.excess(
+      coefficients.map { ($0.key, $0.value) }, rhs: rhs, slopes: slopes, multipliers: multipliers)
+    guard excess.map({ $0.sign > 0 }) ?? true else {
       throw Fault(
         place: place,
-        reason: "the bound \((bound - rhs).nearestDouble) of the clause's excess is not positive")
+        reason: "the bound \((excess ?? .zero).nearestDouble) of the clause's excess is not positive")
     }
   }
 }

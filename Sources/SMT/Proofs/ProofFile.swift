@@ -121,11 +121,32 @@ enum ProofFile {
         }
         return .object(object)
       }
+      var phases = JSONObject()
+      for (variable, value) in multipliers.sorted(by: { $0.key < $1.key }) {
+        phases["\(neurons[variable] ?? -1)"] = json(value)
+      }
       return [
-        "clause": JSONValue(clause), "rows": JSONValue(rows), "slopes": table(slopes),
-        "phases": table(multipliers),
+        "clause": JSONValue(clause), "rows": .array(rows.map(json)), "slopes": table(slopes),
+        "phases": .object(phases),
       ]
     }
+  }
+
+  /// A multiplier: a JSON number where a double holds it, otherwise a quotient in a string.
+  private static func json(_ value: Rational) -> JSONValue {
+    let nearest = value.nearestDouble
+    return Rational(exactly: nearest) == value ? JSONValue(nearest) : .string(value.description)
+  }
+
+  private static func multiplier(_ field: JSONField) throws -> Rational {
+    if case .string(let text) = field.value {
+      guard text.utf8.count <= 1 << 20, let value = Rational(text) else {
+        throw field.error("expected a number")
+      }
+      return value
+    }
+    guard let value = Rational(exactly: try field.double()) else { throw field.error("expected a number") }
+    return value
   }
 
   /// A text whose lines were changed, with fingerprints that fit again.
@@ -270,17 +291,16 @@ enum ProofFile {
     let clause = try field.member("clause").int()
     if let row = try field.optional("row") { return .row(clause: clause, row: try row.int()) }
     if let number = try field.optional("lemma") { return .lemma(clause: clause, number: try number.int()) }
-    func table(_ name: String) throws -> [Int: Double] {
-      var result: [Int: Double] = [:]
+    func table<T>(_ name: String, _ value: (JSONField) throws -> T) throws -> [Int: T] {
+      var result: [Int: T] = [:]
       for (key, member) in try field.member(name).members() {
         guard let neuron = Int(key) else { throw member.error("\"\(key)\" is no neuron") }
-        result[neuron] = try member.double()
+        result[neuron] = try value(member)
       }
       return result
     }
-    guard let rows = try field.member("rows").value.doubles else {
-      throw try field.member("rows").error("expected numbers")
-    }
-    return .duals(clause: clause, rows: rows, slopes: try table("slopes"), multipliers: try table("phases"))
+    return .duals(
+      clause: clause, rows: try field.member("rows").elements().map(multiplier),
+      slopes: try table("slopes") { try $0.double() }, multipliers: try table("phases", multiplier))
   }
 }

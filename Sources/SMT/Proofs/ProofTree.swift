@@ -1,3 +1,5 @@
+import Rigor
+
 /// The certificate of a `holds`: a tree of splits whose leaves refute what is left of the violation.
 ///
 /// Nodes are listed in preorder. A node first refutes some of the clauses that are still open there; if any remain it
@@ -34,7 +36,7 @@ public enum ProofRefutation: Sendable, Equatable {
   /// The linear bound of one row with the default slopes exceeds its right side.
   case row(clause: Int, row: Int)
   /// A combination of the rows with explicit slopes and phase multipliers is positive.
-  case duals(clause: Int, rows: [Double], slopes: [Int: Double], multipliers: [Int: Double])
+  case duals(clause: Int, rows: [Rational], slopes: [Int: Double], multipliers: [Int: Rational])
   /// An earlier lemma says so about a larger part.
   case lemma(clause: Int, number: Int)
 

@@ -14,6 +14,8 @@ public struct RegionAnswer: Sendable {
   public var minimal: Rational?
   /// In a search that ended early: a distance at which there is a violation.
   public var upperBound: Rational?
+  /// In a search that ended early, or found nothing as far as it was to look: nothing nearer violates the property.
+  public var lowerBound: Rational?
   public var norm: String?
   /// In layer-wise runs.
   public var layerwise: LayerwiseResult?
@@ -62,6 +64,7 @@ public struct RegionAnswer: Sendable {
     if let agrees = witness?.violatesInFloat32 { object["float32_agrees"] = .bool(agrees) }
     object["minimal"] = minimal.map { .string($0.description) } ?? .null
     if let norm { object["norm"] = .string(norm) }
+    if let lowerBound { object["lower_bound"] = .string(lowerBound.description) }
     if let upperBound { object["upper_bound"] = .string(upperBound.description) }
     if let reason { object["reason"] = .string(reason) }
     if let layerwise { layerwise.add(to: &object) }
@@ -97,7 +100,14 @@ public struct RegionAnswer: Sendable {
   /// What the verdict claims, in one sentence.
   public var claim: String {
     switch verdict {
-    case "holds": return "No point of the region violates the property."
+    case "holds":
+      if norm != nil {
+        guard let lowerBound else {
+          return "No admissible input violates the property: there is no distance."
+        }
+        return "No violation lies within \(lowerBound): the nearest one is further away than that."
+      }
+      return "No point of the region violates the property."
     case "violated":
       if minimal != nil { return "This is the exact smallest distance at which the property is violated." }
       return "The witness lies in the region and violates the property."

@@ -3,6 +3,7 @@ import FileFormats
 import Foundation
 import IR
 import Importers
+import LinearPrograms
 import Rigor
 import Tensors
 
@@ -149,6 +150,10 @@ public final class RegionSession {
       guard label >= 0, label < loaded.outputCount else {
         throw record.place.error("\"label\" is \(label), the network has \(loaded.outputCount) outputs")
       }
+      guard loaded.outputCount > 1 else {
+        throw record.place.error(
+          "\"\(property.rawValue)\" compares outputs, and the network has only one; state a \"violation\"")
+      }
       clauses = SafetyQuery.misclassification(
         label: label, outputs: loaded.outputCount, isMaximum: property == .strictArgmax)
     }
@@ -183,9 +188,7 @@ public final class RegionSession {
     let loaded = try load(record)
     let query = try self.query(record, loaded)
     let network = try loaded.exact()
-    let runner = loaded.runner
-    let solver = try SafetySolver(network, query, options: options) { try runner.deployed($0) }
-    let result = try solver.solve()
+    let result = try solve(query, network, loaded, options)
     var answer = RegionAnswer(record, start)
     answer.verdict = result.verdict.rawValue
     answer.witness = result.witness
@@ -204,8 +207,39 @@ public final class RegionSession {
     return answer
   }
 
+  /// Decides a query; where a certificate is wanted, tries both the method that gives one and the method that was chosen.
+  private func solve(
+    _ query: SafetyQuery, _ network: PiecewiseLinearNetwork, _ loaded: Loaded, _ options: SolverOptions
+  ) throws -> SafetyResult {
+    let runner = loaded.runner
+    let checker = options.wantsProof ? try? CheckerNetwork(loaded.graph, to: loaded.target) : nil
+    func solved(_ options: SolverOptions) throws -> SafetyResult {
+      let solver = try SafetySolver(
+        network, query, options: options, deployed: { try runner.deployed($0) }, checker: checker)
+      return try solver.solve()
+    }
+    var result = try solved(options)
+    guard options.wantsProof, !TimeLimit(deadline: options.deadline).isOver else { return result }
+    if result.verdict == .holds, result.proof == nil {
+      var search = options
+      search.method = .bab
+      result.proof = try solved(search).proof
+    } else if result.verdict == .unknown, options.method == .auto {
+      var plain = options
+      plain.wantsProof = false
+      result = try solved(plain)
+    }
+    if result.verdict == .holds, result.proof == nil { result.reason = "no certificate was found" }
+    return result
+  }
+
   /// The exact minimal distance from a record's centre to a violation.
-  public func minimise(_ record: RegionRecord, isL1: Bool?, _ options: SolverOptions) throws -> RegionAnswer {
+  ///
+  /// - Parameter progress: Called with the state of the search now and then.
+  public func minimise(
+    _ record: RegionRecord, isL1: Bool?, _ options: SolverOptions,
+    progress: ((DistanceProgress) -> Void)? = nil
+  ) throws -> RegionAnswer {
     let start = ContinuousClock.now
     let loaded = try load(record)
     guard let center = try center(record, loaded) else {
@@ -213,6 +247,8 @@ public final class RegionSession {
     }
     let violation = try violation(record, loaded)
     let domain: RegionRecord.Box
+    // How far the domain lets the search look in every direction, where that is what makes the domain.
+    var reach: Rational?
     if let given = record.domain {
       domain = given
     } else if record.imageIndex != nil {
@@ -221,6 +257,7 @@ public final class RegionSession {
         upper: [Rational](repeating: 1, count: center.count))
     } else if record.box != nil || record.radius != nil && !record.isL1 {
       domain = try box(record, loaded)
+      if record.box == nil { reach = record.radius }
     } else {
       throw record.place.error(
         "a minimal distance needs \"input_domain\", or \"eps\" as the farthest distance")
@@ -237,16 +274,19 @@ public final class RegionSession {
       try loaded.exact(), domain: SafetyQuery(lower: domain.lower, upper: domain.upper, violation: violation),
       center: center, isL1: isL1 ?? record.isL1, options: options
     ) { try runner.deployed($0) }
+    search.progress = progress
     let result = try search.run()
     var answer = RegionAnswer(record, start)
     if result.radius == nil && result.reason == nil {
       answer.verdict = Verdict.holds.rawValue
+      answer.lowerBound = reach
     } else if result.reason == nil {
       answer.verdict = Verdict.violated.rawValue
       answer.minimal = result.radius
     } else {
       answer.verdict = Verdict.unknown.rawValue
       answer.upperBound = result.radius
+      answer.lowerBound = result.lowerBound
     }
     answer.norm = (isL1 ?? record.isL1) ? "l1" : "linf"
     answer.witness = result.witness
@@ -265,13 +305,19 @@ public final class RegionSession {
       return ProofVerdict(isValid: false, place: error.place ?? "end", reason: error.reason, nodes: 0)
     }
     var nodes = 0
+    // The records that have a proof: a proof given twice proves one record.
+    var proven = Set<Int>()
     for section in sections {
       // Records without a name, or with the same one, are told apart by what they ask.
-      let matches = try records.filter { $0.identifier == section.identifier }.map { record in
-        let loaded = try load(record)
-        return (loaded: loaded, query: try self.query(record, loaded))
+      let matches = try records.indices.filter { records[$0].identifier == section.identifier }.map { index in
+        let loaded = try load(records[index])
+        return (index: index, loaded: loaded, query: try self.query(records[index], loaded))
       }
-      guard let (loaded, query) = matches.first(where: { $0.query == section.query }) ?? matches.first else {
+      let equal = matches.filter { $0.query == section.query }
+      guard
+        let (index, loaded, query) = equal.first(where: { !proven.contains($0.index) }) ?? equal.first
+          ?? matches.first
+      else {
         return ProofVerdict(
           isValid: false, place: "line \(section.line): id",
           reason: "the region file has no record \"\(section.identifier)\"", nodes: nodes)
@@ -279,13 +325,13 @@ public final class RegionSession {
       let verdict = try ProofChecker.check(section, graph: loaded.graph, target: loaded.target, query: query)
       if !verdict.isValid { return verdict }
       nodes += verdict.nodes
+      proven.insert(index)
     }
-    let missing = records.first { record in !sections.contains { $0.identifier == record.identifier } }
-    if records.count == 1, missing != nil {
+    if records.count == 1, proven.isEmpty {
       return ProofVerdict(
         isValid: false, place: "end", reason: "there is no proof of this record", nodes: nodes)
     }
-    return ProofVerdict(isValid: true, place: nil, reason: nil, nodes: nodes, proofs: sections.count)
+    return ProofVerdict(isValid: true, place: nil, reason: nil, nodes: nodes, proofs: proven.count)
   }
 
   /// A proof whose lines were changed, with valid fingerprints.

@@ -7,18 +7,31 @@ import Rigor
 public struct MinimalRadius: Sendable {
   /// The exact distance, nil if no point of the domain violates the property.
   public var radius: Rational?
+  /// Nothing nearer than this violates the property; the distance itself where that is known, nil if nothing in the domain
+  /// does.
+  public var lowerBound: Rational?
   /// A point at that distance that violates the property.
   public var witness: Witness?
-  /// Why the search ended early; the radius is then only an upper bound.
+  /// Why the search ended early; the radius is then only an upper bound, if one was found.
   public var reason: String?
   public var statistics: SolverStatistics
 }
 
+/// Where a search for a minimal distance stands.
+public struct DistanceProgress: Sendable {
+  /// Nothing nearer than this violates the property.
+  public var lower: Rational
+  /// The distance of the nearest violation found so far.
+  public var upper: Rational?
+  /// Parts of the region that were bounded.
+  public var nodes: Int
+}
+
 /// Finds the exact minimal L-infinity or L1 distance to a violation.
 ///
-/// A violation found by search fixes a pattern of phases; on a pattern the nearest violation is a linear program,
+/// The centre itself comes first. A violation found by search fixes a pattern of phases; on a pattern the nearest violation is a linear program,
 /// solved exactly. Then everything strictly nearer is shown to be free of violations, by bounds and by Z3 on parts with few
-/// undecided neurons; a counterexample shortens the radius and the proof starts over from there.
+/// undecided neurons, the nearest parts first, so that what is proven when time ends is a lower bound; a counterexample shortens the radius and the proof starts over from there.
 public final class MinimalRadiusSearch {
   private let network: PiecewiseLinearNetwork
   private let domain: SafetyQuery
@@ -27,6 +40,11 @@ public final class MinimalRadiusSearch {
   private let options: SolverOptions
   private let deployed: DeployedRun?
   private var statistics = SolverStatistics()
+  /// What is proven: nothing is nearer.
+  private var proven = Rational()
+  private var nearest: Rational?
+  /// Called with the state of the search now and then.
+  public var progress: ((DistanceProgress) -> Void)?
 
   /// - Parameters:
   ///   - domain: The box of admissible inputs and the violation.
@@ -70,20 +88,73 @@ public final class MinimalRadiusSearch {
 
   /// Runs the search.
   public func run() throws -> MinimalRadius {
+    if !domain.satisfiedClauses(at: network.exactOutputs(at: center)).isEmpty {
+      return try finish(center, reason: nil)
+    }
+    if try growProvenRadius() { return MinimalRadius(statistics: statistics) }
     var best: [Rational]
     switch try firstViolation() {
-    case .none: return MinimalRadius(radius: nil, witness: nil, reason: nil, statistics: statistics)
+    case .none: return MinimalRadius(statistics: statistics)
     case .unknown(let reason):
-      return MinimalRadius(radius: nil, witness: nil, reason: reason, statistics: statistics)
+      return MinimalRadius(lowerBound: proven, reason: reason, statistics: statistics)
     case .point(let x): best = try polish(x)
     }
     while true {
+      nearest = distance(best)
+      report()
       switch try nearer(than: distance(best)) {
       case .none: return try finish(best, reason: nil)
       case .point(let x): best = try polish(x)
       case .unknown(let reason): return try finish(best, reason: reason)
       }
     }
+  }
+
+  private func report() {
+    progress?(DistanceProgress(lower: proven, upper: nearest, nodes: statistics.nodes))
+  }
+
+  /// Finds a radius within which bounds alone show that nothing violates the property. True if that is the whole domain.
+  private func growProvenRadius() throws -> Bool {
+    let relaxation = LinearRelaxation(network, limit: limit)
+    let widest = widestRadius
+    var failed: Rational?
+    for halvings in 0..<40 where !limit.isOver {
+      let radius = widest.scaled(byTwoTo: -halvings)
+      if try holds(within: radius, relaxation) {
+        if failed == nil { return true }
+        proven = radius
+        break
+      }
+      failed = radius
+    }
+    for _ in 0..<4 where !proven.isZero && !limit.isOver {
+      guard let outer = failed else { break }
+      let middle = (proven + outer).scaled(byTwoTo: -1)
+      if try holds(within: middle, relaxation) { proven = middle } else { failed = middle }
+    }
+    report()
+    return false
+  }
+
+  private func holds(within radius: Rational, _ relaxation: LinearRelaxation) throws -> Bool {
+    let prepared = try PreparedQuery(network, box(radius))
+    guard let b = relaxation.bounds(lower: prepared.lower, upper: prepared.upper, splits: [:]) else {
+      return false
+    }
+    return prepared.clauses.allSatisfy { rows in
+      let bounds = relaxation.lowerBounds(rows.map(\.row), b)
+      return rows.indices.contains { bounds.lower[$0] > rows[$0].rhsUp }
+    }
+  }
+
+  /// The distance of the farthest coordinate of the domain, for L1 of its farthest corner.
+  private var widestRadius: Rational {
+    var widest = Rational()
+    for i in center.indices {
+      widest = max(widest, max(domain.upper[i] - center[i], center[i] - domain.lower[i]))
+    }
+    return widest
   }
 
   private var limit: TimeLimit { TimeLimit(deadline: options.deadline) }
@@ -93,15 +164,15 @@ public final class MinimalRadiusSearch {
     var finder = WitnessFinder(prepared, deployed: deployed, seed: options.seed)
     let witness = try finder.confirm(
       exactly: x, floats: x.map(\.nearestFloat), clauses: Array(domain.violation.indices))
-    return MinimalRadius(radius: distance(x), witness: witness, reason: reason, statistics: statistics)
+    let radius = distance(x)
+    return MinimalRadius(
+      radius: radius, lowerBound: reason == nil ? radius : min(proven, radius), witness: witness,
+      reason: reason, statistics: statistics)
   }
 
   /// Any violation, from small boxes to large ones so that it is not far; `none` only if that is proven.
   private func firstViolation() throws -> Nearer {
-    var widest = Rational()
-    for i in center.indices {
-      widest = max(widest, max(domain.upper[i] - center[i], center[i] - domain.lower[i]))
-    }
+    let widest = widestRadius
     for halvings in stride(from: 8, through: 0, by: -1) {
       let query = box(widest.scaled(byTwoTo: -halvings))
       let prepared = try PreparedQuery(network, query)
@@ -182,6 +253,28 @@ public final class MinimalRadiusSearch {
     var lower: [Double]
     var upper: [Double]
     var clauses: [Int]
+    /// How far the part is from the centre.
+    var distance = Rational()
+  }
+
+  /// The distance of a box from the centre.
+  private func distance(of part: Part) -> Rational {
+    var result = Rational()
+    for i in center.indices where part.lower[i] > 0 || part.upper[i] < 0 || !center[i].isZero {
+      let d = max(max(Rational(part.lower[i]) - center[i], center[i] - Rational(part.upper[i])), 0)
+      if isL1 { result += d } else { result = max(result, d) }
+    }
+    return result
+  }
+
+  /// Puts a part where those that are left are in falling order of distance, behind its equals.
+  private func insert(_ part: Part, into parts: inout [Part]) {
+    var (low, high) = (0, parts.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if parts[middle].distance >= part.distance { low = middle + 1 } else { high = middle }
+    }
+    parts.insert(part, at: low)
   }
 
   /// Looks for a violation strictly nearer than a radius, by splitting the region and asking Z3 on small remainders.
@@ -193,8 +286,11 @@ public final class MinimalRadiusSearch {
       Part(lower: prepared.lower, upper: prepared.upper, clauses: Array(query.violation.indices))
     ]
     while var part = stack.popLast() {
+      // The nearest part: nothing in front of it is left.
+      proven = max(proven, min(part.distance, radius))
       if limit.isOver { return .unknown("time-out") }
       statistics.nodes += 1
+      if statistics.nodes % 64 == 0 { report() }
       guard let b = relaxation.bounds(lower: part.lower, upper: part.upper, splits: [:]) else { continue }
       var worst = [Double](repeating: 1e-12, count: network.inputCount)
       part.clauses = part.clauses.filter { clause in
@@ -230,8 +326,10 @@ public final class MinimalRadiusSearch {
       var other = part
       part.upper[split] = middle
       other.lower[split] = middle
-      stack.append(other)
-      stack.append(part)
+      for var half in [other, part] {
+        half.distance = distance(of: half)
+        insert(half, into: &stack)
+      }
     }
     return .none
   }

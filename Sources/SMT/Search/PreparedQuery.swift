@@ -9,6 +9,8 @@ struct PreparedQuery: Sendable {
     /// The exact right side, and doubles around it.
     var rhs: Rational
     var rhsUp: Double
+    /// What the row of the query was multiplied by.
+    var scale: Rational = 1
   }
 
   let network: PiecewiseLinearNetwork
@@ -61,7 +63,7 @@ struct PreparedQuery: Sendable {
       row.coefficients.append(value)
     }
     let rhs = constraint.rhs * scale
-    return Row(row: row, rhs: rhs, rhsUp: rhs.roundedUp)
+    return Row(row: row, rhs: rhs, rhsUp: rhs.roundedUp, scale: scale)
   }
 
   /// The largest excess of a clause's rows at a point's variables, in double arithmetic, and the row.

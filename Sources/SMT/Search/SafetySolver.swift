@@ -58,23 +58,40 @@ public final class SafetySolver {
   var refuted: [Int: Int] = [:]
   /// How many more attempts to shorten a clause are worth it: clauses that close parts earn new ones.
   var trials = 24
+  /// Exact arithmetic for certificates; nil where none is wanted.
+  let prover: ExactProver?
   var network: PiecewiseLinearNetwork { prepared.network }
 
   /// - Parameters:
   ///   - network: The lowered network.
   ///   - query: The region and the violation.
   ///   - deployed: Runs the network as deployed, to replay witnesses; nil to skip that.
+  ///   - checker: The network as the checker reads it: with it, certificates reach what rounding hides from bounds.
   /// - Throws: `GraphError` if the query does not fit the network.
-  public init(
-    _ network: PiecewiseLinearNetwork, _ query: SafetyQuery, options: SolverOptions = SolverOptions(),
-    deployed: DeployedRun? = nil
+  init(
+    _ network: PiecewiseLinearNetwork, _ query: SafetyQuery, options: SolverOptions,
+    deployed: DeployedRun?, checker: CheckerNetwork?
   ) throws {
+    prover =
+      options.wantsProof ? checker.map { ExactProver($0, query, neurons: network.neuronVariables) } : nil
     prepared = try PreparedQuery(network, query)
     self.options = options
     store = ClauseStore(clauses: prepared.clauses.count)
     relaxation = LinearRelaxation(network, limit: TimeLimit(deadline: options.deadline))
     finder = WitnessFinder(prepared, deployed: deployed, seed: options.seed)
     statistics.neurons = network.neuronCount
+  }
+
+  /// - Parameters:
+  ///   - network: The lowered network.
+  ///   - query: The region and the violation.
+  ///   - deployed: Runs the network as deployed, to replay witnesses; nil to skip that.
+  /// - Throws: `GraphError` if the query does not fit the network.
+  public convenience init(
+    _ network: PiecewiseLinearNetwork, _ query: SafetyQuery, options: SolverOptions = SolverOptions(),
+    deployed: DeployedRun? = nil
+  ) throws {
+    try self.init(network, query, options: options, deployed: deployed, checker: nil)
   }
 
   /// A part of the search: a box, phase decisions, and the clauses that are still possible.
@@ -145,7 +162,9 @@ public final class SafetySolver {
 
   func finish(_ verdict: Verdict, _ witness: Witness?) -> SafetyResult {
     statistics.pointsTried = finder.pointsTried
-    let tree = verdict == .holds && options.wantsProof ? proofTree() : nil
+    // What Z3 alone refuted has no certificate.
+    let isProven = verdict == .holds && options.wantsProof && options.method != .exact
+    let tree = isProven ? proofTree() : nil
     return SafetyResult(
       verdict: verdict, witness: witness, reason: nil, statistics: statistics, proof: tree)
   }
@@ -190,8 +209,8 @@ public final class SafetySolver {
           best = r
         }
       }
-      if size > 0 && margin > safety(clause, b) {
-        let refutation = ProofRefutation.row(clause: clause, row: best)
+      let refutation = ProofRefutation.row(clause: clause, row: best)
+      if size > 0 && (margin > safety(clause, b) || (margin > 0 && confirms(refutation, part))) {
         node.refutations.append(refutation)
         learn(clause, part, b, relaxation.defaultDuals(b, rows: size, only: best), refutation)
       } else {
@@ -236,6 +255,32 @@ public final class SafetySolver {
     return 1e-9 * size
   }
 
+  /// Whether exact arithmetic shows a refutation that bounds with rounding show by less than the checker's rounding.
+  private func confirms(_ refutation: ProofRefutation, _ part: Part) -> Bool {
+    guard let prover else { return false }
+    return prover.confirms(
+      refutation, prover.part(lower: part.lower, upper: part.upper, part.splits, open: []))
+  }
+
+  /// Proves the rest of a part in exact arithmetic, phase by phase; nil if that is not for it.
+  private func proveExactly(_ part: Part, _ clauses: [Int], _ node: ProofNode) throws -> Step? {
+    guard let prover else { return nil }
+    let rest = prover.part(lower: part.lower, upper: part.upper, part.splits, open: clauses)
+    switch prover.prove(rest, limit: TimeLimit(deadline: options.deadline)) {
+    case .open: return nil
+    case .point(let point):
+      let floats = point.map(\.nearestFloat)
+      let witness = try finder.confirm(exactly: point, floats: floats, clauses: clauses)
+      // A tie is a violation like any other; only an equally good one could replace it.
+      return finder.accept(witness).map { .found($0) }
+    case .proven(var nodes):
+      // The first node is this one.
+      nodes[0].refutations = node.refutations + nodes[0].refutations
+      proof += nodes
+      return .done
+    }
+  }
+
   func record(_ node: ProofNode) {
     if options.wantsProof { proof.append(node) }
   }
@@ -276,6 +321,9 @@ public final class SafetySolver {
         best = i
       }
     }
+    if best < 0 || part.depth > 400 || undecided.isEmpty {
+      if let step = try proveExactly(part, remaining, node) { return step }
+    }
     if best < 0 || part.depth > 400 {
       switch try askZ3(part, b, remaining, resources: 0) {
       case .found(let witness): return .found(witness)
@@ -307,7 +355,7 @@ public final class SafetySolver {
       let answer = bestDuals(
         clause, b, part, program, iterations: open.isEmpty ? 200 : (part.depth == 0 ? 40 : 20))
       part.duals[clause] = answer.duals
-      if answer.bound > safety(clause, b) {
+      if isRefuted(clause, part, b, answer) {
         refute(clause, part, b, answer.duals, &node)
         remaining.removeAll { $0 == clause }
         continue
@@ -327,7 +375,7 @@ public final class SafetySolver {
     let isSmall = undecided.count <= options.remainderLimit && prepared.freeInputs.count <= 16
     // Linear programs settle most small remainders sooner than Z3 does; it gets those that they keep splitting.
     let isStubborn = part.depth >= 9 && part.depth % 3 == 0
-    if options.method == .auto && isSmall && isStubborn || open.isEmpty {
+    if options.method == .auto && isSmall && isStubborn || (open.isEmpty && prover == nil) {
       switch try askZ3(part, b, remaining, resources: open.isEmpty ? 0 : 10_000_000) {
       case .found(let witness): return .found(witness)
       case .refuted(let clauses) where !options.wantsProof: remaining.removeAll { clauses.contains($0) }
@@ -335,6 +383,7 @@ public final class SafetySolver {
       }
       if remaining.isEmpty { return .done }
     }
+    if open.isEmpty, let step = try proveExactly(part, remaining, node) { return step }
     guard let best = open.max(by: { (scores[$0] ?? 0, -$0) < (scores[$1] ?? 0, -$1) }) else {
       return .stuck("all neurons are decided and a linear program remains open")
     }
@@ -392,7 +441,7 @@ public final class SafetySolver {
     guard program != nil || isAlone else { return nil }
     for clause in remaining {
       let answer = bestDuals(clause, b, part, program, iterations: iterations)
-      if answer.bound > safety(clause, b) {
+      if isRefuted(clause, part, b, answer) {
         refute(clause, part, b, answer.duals, &node)
         remaining.removeAll { $0 == clause }
       } else if !answer.minimiser.isEmpty,
@@ -403,6 +452,15 @@ public final class SafetySolver {
       }
     }
     return nil
+  }
+
+  /// Whether the bound that multipliers give refutes a clause, with a certificate where one is wanted.
+  private func isRefuted(
+    _ clause: Int, _ part: Part, _ b: NeuronBounds,
+    _ answer: (bound: Double, duals: LinearRelaxation.Duals, minimiser: [Double], scores: [Int: Double])
+  ) -> Bool {
+    if answer.bound > safety(clause, b) { return true }
+    return answer.bound > 0 && confirms(refutation(clause, answer.duals, b, part.splits), part)
   }
 
   /// Notes that multipliers refute a clause in a part.
@@ -419,8 +477,16 @@ public final class SafetySolver {
   ) -> ProofRefutation {
     var slopes: [Int: Double] = [:]
     for v in b.undecided(of: network) where network.isReLU(v) { slopes[v] = duals.alpha[v] }
-    var multipliers: [Int: Double] = [:]
-    for v in splits.keys where duals.beta[v] != 0 { multipliers[v] = abs(duals.beta[v]) }
-    return .duals(clause: clause, rows: duals.rows, slopes: slopes, multipliers: multipliers)
+    var multipliers: [Int: Rational] = [:]
+    for v in splits.keys where duals.beta[v] != 0 && duals.beta[v].isFinite {
+      multipliers[v] = Rational(abs(duals.beta[v]))
+    }
+    // The query's own rows, of which the prepared ones are multiples.
+    let rows = zip(duals.rows, prepared.clauses[clause]).map { factor, row -> Rational in
+      guard let exact = Rational(exactly: factor) else { return 0 }
+      let product = exact * row.scale
+      return Rational(exactly: product.nearestDouble) ?? product
+    }
+    return .duals(clause: clause, rows: rows, slopes: slopes, multipliers: multipliers)
   }
 }

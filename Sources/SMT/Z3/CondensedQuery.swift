@@ -132,13 +132,14 @@ struct CondensedQuery {
     return ExactForms(network, fixed: fixed, phases: phases)
   }
 
-  private func point(_ forms: ExactForms, _ values: [Rational]) -> [Rational] {
+  func point(_ forms: ExactForms, _ values: [Rational]) -> [Rational] {
     var x = lower
     for (column, input) in forms.freeInputs.enumerated() { x[input] = values[column] }
     return x
   }
 
-  private func build(
+  /// Asserts the network, rows and equalities. Returns the inputs that can move.
+  func build(
     _ rows: [PreparedQuery.Row], _ equalities: [(row: VariableRow, value: Rational)], _ ball: Ball?,
     _ forms: ExactForms, _ z3: Z3Context, tracked: Set<Int> = []
   ) -> [(name: String, term: Z3Context.Term)] {
@@ -187,7 +188,7 @@ struct CondensedQuery {
   }
 
   /// A form over columns as a term.
-  private func linear(_ coefficients: [Rational], _ columns: [Z3Context.Term], _ z3: Z3Context)
+  func linear(_ coefficients: [Rational], _ columns: [Z3Context.Term], _ z3: Z3Context)
     -> Z3Context.Term
   {
     var terms: [Z3Context.Term] = []

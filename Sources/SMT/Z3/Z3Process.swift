@@ -1,12 +1,14 @@
 import Foundation
 import Limits
+import LinearPrograms
 import Rigor
 import Synchronization
 
 /// Z3 in a child process, for deadlines that must hold: Z3 4.8.12 can overrun its own time-out, and ignore interrupts
-/// for minutes, in linear arithmetic with large coefficients. A child is killed.
+/// for minutes, in linear arithmetic with large coefficients. A child is killed, and its death, by whatever hand, is an
+/// answer like any other; if this process dies first, the child follows within 20 ms.
 ///
-/// The child is a program that reads one line with the names of the wanted variables, then SMT-LIB 2 text, and
+/// The child is a program that takes `--parent PID`, reads one line with the names of the wanted variables, then SMT-LIB 2 text, and
 /// answers as ``serve(input:)`` does; the `nnverify` command contains it (`nnverify smt-child`).
 public struct Z3Process: Sendable {
   /// The program to start.
@@ -26,7 +28,7 @@ public struct Z3Process: Sendable {
   func check(_ text: String, variables: [String], deadline: ContinuousClock.Instant?) -> Answer {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: program)
-    process.arguments = arguments
+    process.arguments = arguments + ["--parent", "\(getpid())"]
     let input = Pipe()
     let output = Pipe()
     process.standardInput = input
@@ -39,8 +41,9 @@ public struct Z3Process: Sendable {
     }
     let killer = DeadlineKiller(process.processIdentifier, deadline)
     // A child that died takes no input; its silence is the answer then.
-    try? input.fileHandleForWriting.write(
-      contentsOf: Data((variables.joined(separator: " ") + "\n" + text).utf8))
+    Self.write(
+      Array((variables.joined(separator: " ") + "\n" + text).utf8),
+      to: input.fileHandleForWriting.fileDescriptor)
     try? input.fileHandleForWriting.close()
     let reply = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
     killer.stop()
@@ -54,7 +57,41 @@ public struct Z3Process: Sendable {
         return Answer(result: .unknown("the solver process gave an unreadable model"))
       }
       return Answer(result: .satisfiable, values: values)
-    default: return Answer(result: .unknown("time-out"))
+    case "unknown": return Answer(result: .unknown("Z3 gave up"))
+    default:
+      let isLate = TimeLimit(deadline: deadline).isOver
+      return Answer(result: .unknown(isLate ? "time-out" : "the solver process ended without an answer"))
+    }
+  }
+
+  /// Writes to a pipe whose reader may be gone: that must not end this process, so SIGPIPE is held back and taken.
+  private static func write(_ bytes: [UInt8], to descriptor: Int32) {
+    var pipe = sigset_t()
+    var before = sigset_t()
+    sigemptyset(&pipe)
+    sigaddset(&pipe, SIGPIPE)
+    pthread_sigmask(SIG_BLOCK, &pipe, &before)
+    defer {
+      var none = timespec()
+      while sigtimedwait(&pipe, nil, &none) == SIGPIPE {}
+      pthread_sigmask(SIG_SETMASK, &before, nil)
+    }
+    var rest = bytes[...]
+    while !rest.isEmpty {
+      let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+      if count >= 0 {
+        rest = rest.dropFirst(count)
+      } else if errno != EINTR {
+        return
+      }
+    }
+  }
+
+  /// The child's side: ends this process once the one that started it is gone.
+  public static func endWith(parent: Int32) {
+    Thread.detachNewThread {
+      while getppid() == parent { usleep(20_000) }
+      _exit(1)
     }
   }
 

@@ -102,6 +102,8 @@ struct SplitContext: Sendable {
       case .input: continue
       case .affine(let map):
         guard let charge = Self.charge(map, node, intervals, arithmetic) else { return nil }
+        // Linear bounds know nothing of overflow.
+        if arithmetic != .real, intervals[node.id]?.isFinite != true { return nil }
         charges[node.id] = charge.contains { $0 != 0 } ? charge : nil
         biases[node.id] = map.bias?.values.elements
       case .elementwise(let function):
@@ -182,16 +184,14 @@ struct SplitContext: Sendable {
   ) -> [Double] {
     let n = node.shape.count
     let g = Rounding.gamma(n + 3)
-    let deployed = function.deployedUlps > 0 ? arithmetic.rounding(of: node.elementType) : nil
+    let deployed = arithmetic.rounding(of: node.elementType)
     return (0..<n).map { j in
       let l = pre.lower[flat: j]
       let u = pre.upper[flat: j]
       if isRelu { return l >= 0 || u <= 0 ? 0 : (g + 4 * Rounding.unit) * max(abs(l), abs(u)) }
       // Slopes of lines that touch a function are bounded by its own slopes; the range and the argument bound the rest.
       // Lines are checked against this when they are made (`ActivationLines`).
-      let range = function.range(l, u)
-      let size = max(abs(range.lower), abs(range.upper))
-      return deployed?.error(size, ulps: function.deployedUlps) ?? 0
+      return deployed.map { function.deployedError(l, u, $0) } ?? 0
     }
   }
 

@@ -53,10 +53,63 @@ struct WitnessChecker {
     return second
   }
 
-  /// A witness at exactly this point of a case's box; nil if it is none.
-  func check(exactly point: [Rational]) -> Witness? {
+  /// A witness at exactly this point of a case's box, or next to it if that has a decimal and the point has none; nil if the
+  /// point is no witness.
+  func check(exactly point: [Rational], problem index: Int) -> Witness? {
+    if point.contains(where: { $0.decimalText == nil }) {
+      if let witness = check(point.map(\.nearestDouble), problem: index) { return witness }
+      // Thin regions: 40 decimals to either side.
+      let scale = Self.manyDecimals
+      let bounds = problem.cases[index].exact
+      for up in [false, true] {
+        let decimals = zip(point, bounds).map { x, bound -> Rational in
+          let scaled = x * scale
+          let near = (up ? scaled.ceiling : scaled.floor) / scale
+          return bound.contains(near) ? near : x
+        }
+        if let witness = accepted(decimals) { return witness }
+      }
+    }
+    return accepted(point)
+  }
+
+  private static let manyDecimals = (0..<40).reduce(Rational.one) { power, _ in power * 10 }
+
+  private func accepted(_ point: [Rational]) -> Witness? {
     guard let witness = judge(point) else { return nil }
     return (problem.semantics == .real ? witness.exact : witness.replay) == .holds ? witness : nil
+  }
+
+  /// What is known of a case that is a single point.
+  enum PointAnswer {
+    case witness(Witness)
+    case fails
+    /// Not a single point, not over the reals, or beyond rational values and enclosures.
+    case open
+  }
+
+  /// Decides a case whose every input is fixed, by evaluating the query there.
+  func decidePoint(_ index: Int) -> PointAnswer {
+    guard problem.semantics == .real else { return .open }
+    var point: [Rational] = []
+    for bounds in problem.cases[index].exact {
+      guard let lower = bounds.lower, lower == bounds.upper else { return .open }
+      point.append(lower)
+    }
+    let (exact, _, _) = exactCheck(point, inputValues(point))
+    switch exact {
+    case .holds: return accepted(point).map { .witness($0) } ?? .open
+    case .fails: return .fails
+    case .undecided: return .open
+    }
+  }
+
+  private func inputValues(_ input: [Rational]) -> [Rational] {
+    var values = [Rational](repeating: .zero, count: problem.query.variableCount)
+    for (variable, source) in problem.evaluated.sources.enumerated() {
+      if case .input(let j) = source { values[variable] = input[j] }
+    }
+    return values
   }
 
   /// Points to try: the nearest floats inside the box; the numbers themselves, moved to exact bounds they touch.
@@ -111,11 +164,7 @@ struct WitnessChecker {
 
   /// All checks at one point; nil if they could not be carried out.
   private func judge(_ input: [Rational]) -> Witness? {
-    let query = problem.query
-    var values = [Rational](repeating: .zero, count: query.variableCount)
-    for (variable, source) in problem.sources.enumerated() {
-      if case .input(let j) = source { values[variable] = input[j] }
-    }
+    let values = inputValues(input)
     let (exact, byEnclosure, exactValues) = exactCheck(input, values)
     if problem.semantics == .real, exact != .holds { return nil }
     guard let (replay, robust, replayed) = replayCheck(input, values) else { return nil }
@@ -131,9 +180,9 @@ struct WitnessChecker {
     var domain = ExactDomain()
     var values = values
     do {
-      let trace = try problem.graph.interpret([input], in: &domain)
+      let trace = try problem.evaluated.graph.interpret([input], in: &domain)
       let outputs = outputIndex
-      for (variable, source) in problem.sources.enumerated() {
+      for (variable, source) in problem.evaluated.sources.enumerated() {
         guard case .value(let node, let place) = source, let output = outputs[node] else { continue }
         values[variable] = trace.outputs[output][place]
       }
@@ -147,23 +196,24 @@ struct WitnessChecker {
   }
 
   private var outputIndex: [NodeID: Int] {
-    Dictionary(problem.graph.outputs.enumerated().map { ($1.node, $0) }) { first, _ in first }
+    Dictionary(problem.evaluated.graph.outputs.enumerated().map { ($1.node, $0) }) { first, _ in first }
   }
 
-  /// Interval bounds at the point: the query must hold for every value inside them.
+  /// Interval bounds at the point: the query must hold, or fail, for every value inside them.
   private func enclosureCheck(_ input: [Rational], _ values: [Rational]) -> Witness.Check {
-    guard let lower = enclose(input, .real) else { return .undecided }
-    return certainly(problem.query.formula, lower, values) ? .holds : .undecided
+    guard let ranges = enclose(input, .real) else { return .undecided }
+    if certainly(problem.query.formula, ranges, values) { return .holds }
+    return certainly(problem.query.formula.negated, ranges, values) ? .fails : .undecided
   }
 
   private func enclose(_ input: [Rational], _ arithmetic: Arithmetic) -> [Int: (Rational, Rational)]? {
     let low = Tensor<Double>([1, input.count], input.map(\.roundedDown))
     let high = Tensor<Double>([1, input.count], input.map(\.roundedUp))
     let region = Domains.Region([low == high ? .fixed(low) : .box(lower: low, upper: high)])
-    guard let trace = try? problem.graph.intervals(over: region, arithmetic) else { return nil }
+    guard let trace = try? problem.evaluated.graph.intervals(over: region, arithmetic) else { return nil }
     var result: [Int: (Rational, Rational)] = [:]
     let outputs = outputIndex
-    for (variable, source) in problem.sources.enumerated() {
+    for (variable, source) in problem.evaluated.sources.enumerated() {
       guard case .value(let node, let place) = source, let output = outputs[node] else { continue }
       let interval = trace.outputs[output]
       guard let l = Rational(exactly: interval.lower[flat: place]),
@@ -198,17 +248,17 @@ struct WitnessChecker {
 
   /// The query on the values of a run in the model's own arithmetic, decimals read exactly and rounded.
   private func replayCheck(_ input: [Rational], _ values: [Rational]) -> (Witness.Check, Bool, [Rational])? {
-    let usesFloat = problem.graph[problem.inputNode].elementType.runsInFloat
+    let usesFloat = problem.evaluated.graph[problem.evaluated.inputNode].elementType.runsInFloat
     let numbers = input.map { usesFloat ? Double($0.nearestFloat) : $0.nearestDouble }
     var domain = ConcreteDomain(.deployed)
     let tensor = Tensor<Double>([1, numbers.count], numbers)
     guard
-      let trace = try? problem.graph.interpret(
+      let trace = try? problem.evaluated.graph.interpret(
         [usesFloat ? .float(tensor.float32) : .double(tensor)], in: &domain)
     else { return nil }
     var values = values
     let outputs = outputIndex
-    for (variable, source) in problem.sources.enumerated() {
+    for (variable, source) in problem.evaluated.sources.enumerated() {
       switch source {
       case .input: continue
       case .value(let node, let place):
@@ -220,7 +270,7 @@ struct WitnessChecker {
     }
     // The replay runs on the rounded input; comparisons that name inputs use what it ran on.
     var replayed = values
-    for (variable, source) in problem.sources.enumerated() {
+    for (variable, source) in problem.evaluated.sources.enumerated() {
       if case .input(let j) = source { replayed[variable] = Rational(numbers[j]) }
     }
     // Input bounds belong to the exact point, which was checked; rounding it may leave a box by less than a float.
@@ -244,7 +294,8 @@ struct WitnessChecker {
       let kept = parts.map(withoutInputBounds)
       return kept.contains { if case .all(let p) = $0 { p.isEmpty } else { false } } ? formula : .any(kept)
     case .comparison(let comparison):
-      guard let variable = comparison.expression.singleVariable, case .input = problem.sources[variable]
+      guard let variable = comparison.expression.singleVariable,
+        case .input = problem.evaluated.sources[variable]
       else {
         return formula
       }

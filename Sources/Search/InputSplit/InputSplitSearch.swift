@@ -36,6 +36,8 @@ struct InputSplitSearch {
   let context: SplitContext
   let control: SearchControl
   var statistics = SearchStatistics()
+  /// Made when it is first needed.
+  private lazy var exact = ExactDecision(problem, control: control)
 
   /// Boxes per batch, and batches per round.
   private let batchSize: Int
@@ -61,7 +63,8 @@ struct InputSplitSearch {
     var open: [InputBox] = []
     var bounded = 0
     var refuted = 0
-    var isExhausted = false
+    /// Boxes that cannot be halved and are still open.
+    var atoms: [InputBox] = []
     /// Points whose numbers say that they are witnesses: case and point, most violating first.
     var candidates: [(problem: Int, point: [Double], violation: Double)] = []
   }
@@ -71,8 +74,14 @@ struct InputSplitSearch {
     var stack: [InputBox] = []
     var fresh = initial
     var lastReport = 0.0
+    var hasAsked = false
     while !fresh.isEmpty || !stack.isEmpty {
       if let stop = control.stop { return .stopped(stop) }
+      if !hasAsked, statistics.subproblems >= Self.boxesBeforeAsking {
+        hasAsked = true
+        if let outcome = askExactly(&stack, &fresh) { return outcome }
+        continue
+      }
       var batches: [Work] = []
       for _ in 0..<batchesPerRound {
         if !fresh.isEmpty {
@@ -96,8 +105,13 @@ struct InputSplitSearch {
             return .witness(witness)
           }
         }
-        guard !result.isExhausted else {
-          return .exhausted("a box of single points could not be decided in floating point")
+        for atom in result.atoms {
+          let part = problem.cases[atom.problem]
+          switch exact?.decide(atom.problem, in: part.exactBox(atom.lower, atom.upper), ExactDecision.atom) {
+          case .refuted?: statistics.refuted += 1
+          case let outcome?: return outcome
+          case nil: return .exhausted("a box of single points could not be decided in floating point")
+          }
         }
         for box in result.open {
           switch box.isLinear ? decide(box) : nil {
@@ -123,6 +137,28 @@ struct InputSplitSearch {
       }
     }
     return .refuted
+  }
+
+  /// Boxes after which few open cases are asked about in exact arithmetic: conditions that are attained, or just missed, at
+  /// kinks keep every box around them open.
+  private static let boxesBeforeAsking = 512
+  private static let mostCasesToAsk = 8
+
+  /// Drops the boxes of cases that exact arithmetic refutes as a whole. A witness, if it finds one.
+  private mutating func askExactly(_ stack: inout [InputBox], _ fresh: inout [InputBox]) -> SearchOutcome? {
+    let cases = Set(stack.map(\.problem) + fresh.map(\.problem)).sorted()
+    guard cases.count <= Self.mostCasesToAsk, let exact else { return nil }
+    for index in cases {
+      let part = problem.cases[index]
+      switch exact.decide(index, in: part.exactBox(part.lower, part.upper), ExactDecision.wholeCase) {
+      case .refuted?:
+        stack.removeAll { $0.problem == index }
+        fresh.removeAll { $0.problem == index }
+      case .witness(let witness)?: return .witness(witness)
+      default: break
+      }
+    }
+    return nil
   }
 
   /// What a batch is to do.
@@ -155,7 +191,7 @@ struct InputSplitSearch {
       var halves: [InputBox] = []
       for box in boxes {
         guard let (left, right) = box.halves() else {
-          result.isExhausted = true
+          result.atoms.append(box)
           continue
         }
         halves.append(left)
@@ -255,7 +291,7 @@ struct InputSplitSearch {
       switch leaf.decide(clause, in: bounds, sides: sides, held: []) {
       case .refuted: continue
       case .point(let point):
-        if let witness = checker.check(exactly: point) { return .witness(witness) }
+        if let witness = checker.check(exactly: point, problem: box.problem) { return .witness(witness) }
         isOpen = true
       case .open: isOpen = true
       }

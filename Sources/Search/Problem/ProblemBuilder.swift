@@ -89,9 +89,38 @@ struct ProblemBuilder {
     }
   }
 
+  /// Checks shapes and types of a network's inputs and outputs. Hidden values must fit, too.
+  private func checkDeclaration(_ declaration: NetworkDeclaration, _ model: Graph) throws {
+    let inputs = try matched(
+      declaration, declaration.inputs, model.inputs.map { ($0, model[$0].name) }, "inputs")
+    let outputs = try matched(
+      declaration, declaration.outputs, model.outputs.map { ($0.node, $0.name) }, "outputs")
+    for (tensor, node) in zip(declaration.inputs + declaration.outputs, inputs + outputs) {
+      try checkShape(tensor, model[node])
+      try checkType(tensor, model[node])
+    }
+    for tensor in declaration.hidden {
+      let node = try hidden(tensor, model)
+      try checkShape(tensor, node)
+      try checkType(tensor, node)
+    }
+  }
+
+  /// The model's node that a hidden value names.
+  private func hidden(_ tensor: TensorDeclaration, _ model: Graph) throws -> Node {
+    guard let node = model.nodes.last(where: { $0.name == tensor.onnxName }) else {
+      throw FileError(
+        file: query.file, place: tensor.position.description,
+        reason: "the model has no value named '\(tensor.onnxName ?? "")'")
+    }
+    return node
+  }
+
   // MARK: Graph
 
   mutating func problem() throws -> VerificationProblem {
+    // First of all: tables of variables are as large as the models' tensors, not as the query says.
+    for (declaration, model) in zip(query.networks, models) { try checkDeclaration(declaration, model) }
     numberInputs()
     var builder = GraphBuilder(origin: "Query")
     let type = models.first?.inputNodes.first?.elementType ?? .float32
@@ -100,17 +129,12 @@ struct ProblemBuilder {
       try join(declaration, model, input: input, into: &builder)
     }
     for variable in inputNumbers.keys { sources[variable] = .input(inputNumbers[variable] ?? 0) }
-    let cases = try query.cases().compactMap { try problemCase($0) }
+    let cases = try query.cases().flatMap { try problemCases($0) }
     let rowGraph = Self.rowGraph(builder, rows, input: input)
     let twin = try twinForm(type: type)
-    for node in Set(
-      rows.flatMap(\.terms).compactMap { term -> NodeID? in
-        if case .value(let node, _) = term.source { return node }
-        return nil
-      }
-    ).sorted() {
-      builder.output(node)
-    }
+    let networks = builder
+    let used = Self.nodes(rows.flatMap(\.terms).map(\.source))
+    for node in used.sorted() { builder.output(node) }
     // The search walks the four basic kinds only.
     let (graph, mapping) = builder.build().sparsified().expandingComposites()
     let moved = { (source: VerificationProblem.Source) -> VerificationProblem.Source in
@@ -120,10 +144,37 @@ struct ProblemBuilder {
     for r in rows.indices {
       for t in rows[r].terms.indices { rows[r].terms[t].source = moved(rows[r].terms[t].source) }
     }
+    var evaluated = VerificationProblem.EvaluatedGraph(
+      graph: graph, inputNode: mapping[input], sources: sources.map(moved))
+    let declared = Self.nodes(sources)
+    if !declared.isSubset(of: used) { evaluated = evaluatedGraph(networks, declared, input: input) }
     return VerificationProblem(
       query: query, semantics: semantics, graph: graph, rowGraph: rowGraph, twin: twin,
       inputNode: mapping[input],
-      rows: rows, cases: cases, sources: sources.map(moved))
+      rows: rows, cases: cases, sources: sources.map(moved), evaluated: evaluated)
+  }
+
+  private static func nodes(_ sources: [VerificationProblem.Source]) -> Set<NodeID> {
+    Set(
+      sources.compactMap { source in
+        if case .value(let node, _) = source { return node }
+        return nil
+      })
+  }
+
+  /// The networks with the given nodes as outputs.
+  private func evaluatedGraph(_ networks: GraphBuilder, _ nodes: Set<NodeID>, input: NodeID)
+    -> VerificationProblem.EvaluatedGraph
+  {
+    var builder = networks
+    for node in nodes.sorted() { builder.output(node) }
+    let (graph, mapping) = builder.build().sparsified().expandingComposites()
+    return VerificationProblem.EvaluatedGraph(
+      graph: graph, inputNode: mapping[input],
+      sources: sources.map { source in
+        if case .value(let node, let place) = source { return .value(mapping[node], place) }
+        return source
+      })
   }
 
   /// Numbers the flat inputs; inputs that the query equates on every path share a number.
@@ -181,8 +232,6 @@ struct ProblemBuilder {
         file: query.file, reason: "the model has \(model.inputs.count) inputs; VNN-LIB 1.0 knows only one")
     }
     for (tensor, node) in zip(declaration.inputs, modelInputs) {
-      try checkShape(tensor, model[node])
-      try checkType(tensor, model[node])
       let index = tensor.variables.map { Int32(inputNumbers[$0] ?? 0) }
       let isIdentity = index.count == inputCount && index.enumerated().allSatisfy { $0 == Int($1) }
       let map: any LinearMap =
@@ -197,22 +246,11 @@ struct ProblemBuilder {
         node.operation, inputs: node.inputs.map { mapping[$0] }, shape: node.shape, type: node.elementType,
         name: prefix + node.name)
     }
-    for (tensor, node) in zip(declaration.outputs, modelOutputs) { try locate(tensor, node, model, mapping) }
-    for tensor in declaration.hidden {
-      guard let node = model.nodes.last(where: { $0.name == tensor.onnxName }) else {
-        throw FileError(
-          file: query.file, place: tensor.position.description,
-          reason: "the model has no value named '\(tensor.onnxName ?? "")'")
-      }
-      try locate(tensor, node.id, model, mapping)
-    }
+    for (tensor, node) in zip(declaration.outputs, modelOutputs) { locate(tensor, node, mapping) }
+    for tensor in declaration.hidden { locate(tensor, try hidden(tensor, model).id, mapping) }
   }
 
-  private mutating func locate(
-    _ tensor: TensorDeclaration, _ node: NodeID, _ model: Graph, _ mapping: [NodeID]
-  ) throws {
-    try checkShape(tensor, model[node])
-    try checkType(tensor, model[node])
+  private mutating func locate(_ tensor: TensorDeclaration, _ node: NodeID, _ mapping: [NodeID]) {
     for (i, variable) in tensor.variables.enumerated() { sources[variable] = .value(mapping[node], i) }
   }
 
@@ -240,7 +278,9 @@ struct ProblemBuilder {
   // MARK: Cases
 
   /// The nearest number of the query's arithmetic, nil for real arithmetic.
-  func rounded(_ x: Rational) -> Rational? {
+  func rounded(_ x: Rational) -> Rational? { Self.rounded(x, semantics) }
+
+  private static func rounded(_ x: Rational, _ semantics: Semantics) -> Rational? {
     switch semantics {
     case .real: return nil
     case .float32:
@@ -252,12 +292,38 @@ struct ProblemBuilder {
     }
   }
 
-  /// A case over the flat input; nil if equated inputs leave its box empty.
-  private mutating func problemCase(_ part: QueryCase) throws -> VerificationProblem.Case? {
+  /// The cases over the flat input that a case of the query is: usually one, none if equated inputs or relations between
+  /// inputs leave nothing, and one for every disjunct where only relations inside disjunctions bound the inputs.
+  private mutating func problemCases(_ part: QueryCase) throws -> [VerificationProblem.Case] {
     var exact = [VariableBounds](repeating: VariableBounds(), count: inputCount)
     for (variable, bounds) in part.bounds {
       if let number = inputNumbers[variable] { exact[number] = exact[number].intersection(bounds) }
     }
+    if exact.contains(where: \.isEmpty) { return [] }
+    if exact.allSatisfy({ $0.lower != nil && $0.upper != nil }) {
+      return try problemCase(exact, part.condition).map { [$0] } ?? []
+    }
+    let reach = InputReach(sources: sources, rounding: { [semantics] in Self.rounded($0, semantics) })
+    let common = reach.bounded(exact, by: part.condition)
+    if let common, common.allSatisfy({ $0.lower != nil && $0.upper != nil }) {
+      return try problemCase(common, part.condition).map { [$0] } ?? []
+    }
+    if common == nil { return [] }
+    let clauses = DisjunctiveForm(part.condition)
+    guard let count = clauses.count, count > 1, count <= InputReach.mostClauses else {
+      return try problemCase(common ?? exact, part.condition).map { [$0] } ?? []
+    }
+    return try clauses.compactMap { clause in
+      let condition = Formula.all(clause.map { .comparison($0) })
+      guard let bounds = reach.bounded(exact, by: condition) else { return nil }
+      return try problemCase(bounds, condition)
+    }
+  }
+
+  /// A case over the flat input; nil if its box holds no number of the query's type.
+  private mutating func problemCase(_ exact: [VariableBounds], _ condition: Formula) throws
+    -> VerificationProblem.Case?
+  {
     if exact.contains(where: \.isEmpty) { return nil }
     var lower: [Double] = []
     var upper: [Double] = []
@@ -268,7 +334,8 @@ struct ProblemBuilder {
         let variable = inputNumbers.filter { $0.value == number }.keys.min() ?? 0
         throw FileError(
           file: query.file,
-          reason: "the input \(query.name(ofVariable: variable)) is not bounded on both sides by constants")
+          reason: "the input \(query.name(ofVariable: variable)) is not bounded on both sides, "
+            + "neither by constants nor by linear relations between inputs")
       }
       // Inputs of float arithmetic are floats; decimals may be read exactly or rounded, so take the wider box.
       switch semantics {
@@ -283,7 +350,7 @@ struct ProblemBuilder {
     // A box so thin that it holds no float.
     if zip(lower, upper).contains(where: { $0 > $1 }) { return nil }
     return VerificationProblem.Case(
-      lower: lower, upper: upper, exact: exact, condition: try rowFormula(part.condition))
+      lower: lower, upper: upper, exact: exact, condition: try rowFormula(condition))
   }
 
   private mutating func rowFormula(_ formula: Formula) throws -> RowFormula {

@@ -60,6 +60,17 @@ public struct VerificationProblem: Sendable {
   var cases: [Case]
   /// By query variable.
   let sources: [Source]
+  /// The graph on which witnesses are evaluated.
+  let evaluated: EvaluatedGraph
+
+  /// The networks with every tensor of the query as an output, whether rows speak of it or not: what an assignment has to
+  /// tell.
+  struct EvaluatedGraph: Sendable {
+    var graph: Graph
+    var inputNode: NodeID
+    /// By query variable.
+    var sources: [Source]
+  }
 }
 
 /// A query that cannot be posed for these networks. Commands exit with status 2.

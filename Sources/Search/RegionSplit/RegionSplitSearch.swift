@@ -15,6 +15,8 @@ struct RegionSplitSearch {
   let problem: VerificationProblem
   let control: SearchControl
   var statistics = SearchStatistics()
+  /// Made when it is first needed.
+  private lazy var exact = ExactDecision(problem, control: control)
   private let graph: Graph
   private let batchSize: Int
   private let rowsOf: [[Int]]
@@ -54,18 +56,30 @@ struct RegionSplitSearch {
       let part = problem.cases[index]
       return try bounded([Box(problem: index, lower: part.lower, upper: part.upper)])
     }
+    var hasAsked = false
     while !stack.isEmpty {
       if let witness = try examine(stack.suffix(2 * batchSize), checker) { return .witness(witness) }
       if let stop = control.stop { return .stopped(stop) }
+      if !hasAsked, statistics.subproblems >= Self.boxesBeforeAsking {
+        hasAsked = true
+        if let outcome = askExactly(&stack) { return outcome }
+        continue
+      }
       if ProcessMemory.resident > control.memoryLimit { return .stopped(.memoryLimit) }
       let index = stack[stack.count - 1].problem
       var halves: [Box] = []
       while let box = stack.last, box.problem == index, halves.count < 2 * batchSize {
         stack.removeLast()
-        guard let (left, right) = box.halves() else {
-          return .exhausted("a box of single points could not be decided in floating point")
+        if let (left, right) = box.halves() {
+          halves += [left, right]
+          continue
         }
-        halves += [left, right]
+        let part = problem.cases[box.problem]
+        switch exact?.decide(box.problem, in: part.exactBox(box.lower, box.upper), ExactDecision.atom) {
+        case .refuted?: statistics.refuted += 1
+        case let outcome?: return outcome
+        case nil: return .exhausted("a box of single points could not be decided in floating point")
+        }
       }
       var open: [Box] = []
       for start in stride(from: 0, to: halves.count, by: batchSize) {
@@ -81,6 +95,25 @@ struct RegionSplitSearch {
           worstBound: stack.map(\.bound).min() ?? 0))
     }
     return .refuted
+  }
+
+  /// As in ``InputSplitSearch``; a box takes longer here.
+  private static let boxesBeforeAsking = 256
+  private static let mostCasesToAsk = 8
+
+  /// Drops the boxes of cases that exact arithmetic refutes as a whole. A witness, if it finds one.
+  private mutating func askExactly(_ stack: inout [Box]) -> SearchOutcome? {
+    let cases = Set(stack.map(\.problem)).sorted()
+    guard cases.count <= Self.mostCasesToAsk, let exact else { return nil }
+    for index in cases {
+      let part = problem.cases[index]
+      switch exact.decide(index, in: part.exactBox(part.lower, part.upper), ExactDecision.wholeCase) {
+      case .refuted?: stack.removeAll { $0.problem == index }
+      case .witness(let witness)?: return .witness(witness)
+      default: break
+      }
+    }
+    return nil
   }
 
   /// Bounds boxes of one case; those that stay open.

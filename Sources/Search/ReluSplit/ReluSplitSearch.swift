@@ -88,7 +88,7 @@ struct ReluSplitSearch {
       statistics.refuted += result.refuted
       if let witness = try examine(result.corners, checker) { return .witness(witness) }
       for point in result.exactPoints {
-        if let witness = checker.check(exactly: point) { return .witness(witness) }
+        if let witness = checker.check(exactly: point, problem: index) { return .witness(witness) }
         isUnresolved = true
       }
       if result.isExhausted { isUnresolved = true }
@@ -97,7 +97,7 @@ struct ReluSplitSearch {
       queue.sort { $0.bound > $1.bound }
       statistics.largestQueue = max(statistics.largestQueue, queue.count)
       if queue.isEmpty {
-        return isUnresolved ? .exhausted("no neuron is left to split and the bound is still open") : .refuted
+        return isUnresolved ? settleExactly() : .refuted
       }
       if let stop = control.stop { return .stopped(stop) }
       if ProcessMemory.resident > control.memoryLimit { return .stopped(.memoryLimit) }
@@ -124,6 +124,14 @@ struct ReluSplitSearch {
         if part.isExhausted { result.isExhausted = true }
       }
     }
+  }
+
+  /// What leaves with nothing left to split could not settle, in exact arithmetic.
+  private func settleExactly() -> SearchOutcome {
+    let part = problem.cases[index]
+    let outcome = ExactDecision(problem, control: control)?.decide(
+      index, in: part.exactBox(part.lower, part.upper), ExactDecision.lastResort)
+    return outcome ?? .exhausted("no neuron is left to split and the bound is still open")
   }
 
   private func process(_ batches: [[NeuronDomain]]) throws -> [BatchResult] {

@@ -20,7 +20,7 @@ struct Inspect: SupervisedCommand {
     let c = model.configuration
     let encoding = try text.map { try model.folder.encode($0) }
     Support.warn(encoding?.remarks ?? [], quiet: common.quiet)
-    let shortest = c.modelType == "onnx" ? c.longestSequence : min(4, c.longestSequence)
+    let shortest = model.fixedLength ?? min(4, c.longestSequence)
     let probe = encoding?.ids ?? [Int](repeating: 0, count: shortest)
     let zeros = model.folder.inputShape.map { [Double](repeating: 0, count: $0.reduce(1, *)) }
     let error = try model.conservationError(probe, values: zeros)

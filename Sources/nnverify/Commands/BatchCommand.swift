@@ -47,7 +47,13 @@ struct BatchCommand: SupervisedCommand {
 
   func run(_ supervisor: Supervisor) throws {
     let all = try instances.flatMap { try Instance.list(contentsOf: $0) }
-    let own = shard.select(all)
+    var contents = InstanceContents()
+    let own = shard.select(all).map { instance in
+      var instance = instance
+      instance.limit = min(instance.limit, limits.timeout ?? .infinity)
+      instance.content = contents.digest(of: instance)
+      return instance
+    }
     let store = try ResultStore(path: self.store, create: true)
     let pending = try store.pending(own)
     let progress = ProgressLine()
@@ -63,20 +69,38 @@ struct BatchCommand: SupervisedCommand {
       progress.clear()
       StandardError.write("\(reason.text); \(stored.load(ordering: .relaxed)) finished results are stored\n")
     }
-    for (i, instance) in pending.enumerated() {
-      progress.update("\(i + 1)/\(pending.count)  \(instance.family)  \(instance.query)", isUrgent: true)
-      let limit = min(instance.limit, limits.timeout ?? .infinity)
-      let result = try child.solve(instance, limit: limit, memory: limits.memory, threads: threads)
-      // What a killed child says is no result; the other thread ends the process.
-      try supervisor.cancellation.check()
-      try store.record(result)
-      stored.add(1, ordering: .relaxed)
-      counts[result.verdict, default: 0] += 1
+    var finished = 0
+    var open = pending
+    while !open.isEmpty {
+      // What another batch on the same store is running; looked at again when the rest is done.
+      var taken: [Instance] = []
+      for instance in open {
+        switch try store.claim(instance) {
+        case .done: continue
+        case .taken: taken.append(instance)
+        case .granted:
+          progress.update(
+            "\(finished + 1)/\(pending.count)  \(instance.family)  \(instance.query)", isUrgent: true)
+          let result = try child.solve(instance, memory: limits.memory, threads: threads)
+          // What a killed child says is no result; the other thread ends the process, and with it the claim.
+          try supervisor.cancellation.check()
+          try store.record(result)
+          finished += 1
+          stored.store(finished, ordering: .relaxed)
+          counts[result.verdict, default: 0] += 1
+        }
+      }
+      open = taken
+      if !open.isEmpty {
+        progress.update("waiting for another batch: \(open.count) instances", isUrgent: true)
+        usleep(200_000)
+        try supervisor.cancellation.check()
+      }
     }
     progress.clear()
     let summary = counts.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", ")
     try supervisor.finish {
-      print("\(pending.count) instances run: \(summary.isEmpty ? "nothing to do" : summary)")
+      print("\(finished) instances run: \(summary.isEmpty ? "nothing to do" : summary)")
     }
   }
 
@@ -96,7 +120,8 @@ final class ChildSolver: Sendable {
   }
 
   /// The result of one instance; whatever goes wrong in the solver becomes a result of its own.
-  func solve(_ instance: Instance, limit: Double, memory: Double?, threads: Int) throws -> InstanceResult {
+  func solve(_ instance: Instance, memory: Double?, threads: Int) throws -> InstanceResult {
+    let limit = instance.limit
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
     var arguments = [
@@ -121,23 +146,26 @@ final class ChildSolver: Sendable {
     }
     let watchdog = DispatchWorkItem { kill(process.processIdentifier, SIGKILL) }
     DispatchQueue.global().asyncAfter(deadline: .now() + limit + 5, execute: watchdog)
-    // Messages are short: reading one stream after the other cannot block the solver.
-    let answer = output.fileHandleForReading.readDataToEndOfFile()
-    let message = errors.fileHandleForReading.readDataToEndOfFile()
+    // Both streams are read at once: a child that writes much to one of them is not blocked by the other.
+    let message = PipeContents(errors.fileHandleForReading, limit: 1 << 16)
+    let answer = PipeContents(output.fileHandleForReading, limit: 1 << 28)
+    message.wait()
+    answer.wait()
     process.waitUntilExit()
     watchdog.cancel()
     state.withLock { $0.child = nil }
     let seconds = (ContinuousClock.now - start) / .seconds(1)
-    var result = InstanceResult(key: instance.key, verdict: "error", seconds: seconds, limit: limit)
+    var result = InstanceResult(
+      key: instance.key, verdict: "error", seconds: seconds, limit: limit, folder: instance.folder)
     if process.terminationReason == .exit, process.terminationStatus == 0,
-      let json = try? JSONValue.parse([UInt8](answer), file: "answer"),
+      let json = try? JSONValue.parse(answer.bytes, file: "answer"),
       let verdict = json["verdict"]?.stringValue
     {
       result.verdict = verdict
       result.reason = json["reason"]?.stringValue ?? ""
-      result.answer = String(decoding: answer, as: UTF8.self)
+      result.answer = String(decoding: answer.bytes, as: UTF8.self)
     } else {
-      result.reason = String(decoding: message.prefix(2000), as: UTF8.self)
+      result.reason = String(decoding: message.bytes.prefix(2000), as: UTF8.self)
       if process.terminationReason == .uncaughtSignal {
         result.reason += "ended by signal \(process.terminationStatus)"
       }

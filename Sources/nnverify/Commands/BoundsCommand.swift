@@ -125,10 +125,12 @@ struct BoundsCommand: SupervisedCommand {
     let box = try box.map { try BoxDocument(contentsOf: $0) }
     let loaded =
       if let box {
-        try LoadedNetwork(network: model, box: box, batch: batch, shapes: InputShape.shapes(shape))
+        try LoadedNetwork(
+          network: model, box: box, batch: batch, shapes: InputShape.shapes(shape), arithmetic: arithmetic)
       } else {
         try LoadedNetwork(
-          network: model, input: input, batch: batch, shapes: InputShape.shapes(shape))
+          network: model, input: input, batch: batch, shapes: InputShape.shapes(shape), arithmetic: arithmetic
+        )
       }
     let graph = loaded.graph
     let region = try perturbedRegion(loaded, box)

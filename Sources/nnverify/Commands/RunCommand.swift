@@ -46,7 +46,8 @@ struct RunCommand: SupervisedCommand {
 
   func run(_ supervisor: Supervisor) throws {
     let loaded = try LoadedNetwork(
-      network: model, input: input, batch: batch, shapes: InputShape.shapes(shape))
+      network: model, input: input, batch: batch, shapes: InputShape.shapes(shape),
+      arithmetic: precision == .float32 ? .float32 : .real)
     let graph = loaded.graph
     let outputs = try graph.run(loaded.inputs, precision == .float32 ? .deployed : .float64)
     let named = zip(graph.outputs, outputs).map { output, value -> (String, Node, AnyTensor) in

@@ -6,6 +6,7 @@ import Limits
 import Reports
 import Rigor
 import SMT
+import Synchronization
 import Tensors
 
 extension SolverMethod: ExpressibleByArgument {}
@@ -153,25 +154,29 @@ struct SMTCommand: SupervisedCommand {
     try drawing?.checkIsNoInput()
     // From here on every query has a time of its own.
     supervisor.restart(timeout: nil)
-    supervisor.ifStopped { try show(records[...], stopped: $0) }
+    let latest = LatestDistance()
+    supervisor.ifStopped { try show(records[...], stopped: $0, latest) }
     var session = RegionSession()
     var proofs = ""
     var last: (RegionRecord, RegionAnswer)?
     for (index, record) in records.enumerated() {
-      let answer = try limitedAnswer(record, &session)
+      latest.set(nil)
+      let answer = try limitedAnswer(record, &session, latest)
       if let text = answer.proof { proofs += text }
       try supervisor.part {
         try show(answer, isBatch: records.count > 1)
       } then: {
-        try show(records[(index + 1)...], stopped: $0)
+        try show(records[(index + 1)...], stopped: $0, latest)
       }
       last = (record, answer)
     }
     if let proofFile {
-      guard !proofs.isEmpty else {
-        throw FileError(file: proofFile.path, reason: "nothing was proven, so no proof is written")
+      if proofs.isEmpty {
+        // A violation, or no decision, is an answer too.
+        StandardError.write("\(proofFile.path): nothing was proven, so no proof is written\n")
+      } else {
+        try proofFile.write(proofs)
       }
-      try proofFile.write(proofs)
     }
     if let drawing, let (record, answer) = last {
       try drawing.write(try session.picture(record, answer, path: drawing.path))
@@ -187,10 +192,30 @@ struct SMTCommand: SupervisedCommand {
   }
 
   /// Queries that a limit or a signal left without an answer.
-  private func show(_ records: ArraySlice<RegionRecord>, stopped: StopReason) throws {
-    for record in records {
-      try show(unanswered(record, stopped.text, seconds: 0), isBatch: records.count > 1)
+  ///
+  /// - Parameter latest: What is known of the first one.
+  private func show(_ records: ArraySlice<RegionRecord>, stopped: StopReason, _ latest: LatestDistance) throws
+  {
+    for (offset, record) in records.enumerated() {
+      var answer = unanswered(record, stopped.text, seconds: 0)
+      if offset == 0 { latest.add(to: &answer, norm(of: record)) }
+      try show(answer, isBatch: records.count > 1)
     }
+  }
+
+  private func isMinimal(_ record: RegionRecord) -> Bool {
+    minimal || (record.kind == .minimalRadius && layers == nil)
+  }
+
+  private func norm(of record: RegionRecord) -> String {
+    norm.map { $0 == .one } ?? record.isL1 ? "l1" : "linf"
+  }
+
+  /// Seconds that a minimal distance may take where no limit is given: it can take any time, and both ends are worth having.
+  private static let minimalSeconds = 60.0
+
+  private func seconds(for record: RegionRecord) -> Double? {
+    limits.timeout ?? (isMinimal(record) ? Self.minimalSeconds : nil)
   }
 
   private func isLayerwise(_ record: RegionRecord) -> Bool {
@@ -206,23 +231,27 @@ struct SMTCommand: SupervisedCommand {
   private static let grace = 0.2
 
   /// The answer to one query within its time, whatever part of the search overruns it.
-  private func limitedAnswer(_ record: RegionRecord, _ session: inout RegionSession) throws -> RegionAnswer {
-    guard let timeout = limits.timeout else { return try answer(record, session) }
+  private func limitedAnswer(
+    _ record: RegionRecord, _ session: inout RegionSession, _ latest: LatestDistance
+  ) throws -> RegionAnswer {
+    guard let timeout = seconds(for: record) else { return try answer(record, session, latest) }
     let start = ContinuousClock.now
     // Used by one thread at a time: after a time-out nobody else touches it.
     nonisolated(unsafe) let own = session
-    if let answer = try attempt(
-      seconds: timeout + Self.grace / 2, grace: Self.grace / 2, { try answer(record, own) })
-    {
-      return answer
-    }
+    let inTime = try attempt(
+      seconds: timeout + Self.grace / 2, grace: Self.grace / 2, { try answer(record, own, latest) })
+    if let inTime { return inTime }
     session = RegionSession()
-    return unanswered(
+    var late = unanswered(
       record, StopReason.timeLimit.text, seconds: (ContinuousClock.now - start) / .seconds(1))
+    latest.add(to: &late, norm(of: record))
+    return late
   }
 
-  private func answer(_ record: RegionRecord, _ session: RegionSession) throws -> RegionAnswer {
-    let deadline = limits.timeout.map { ContinuousClock.now + .seconds($0) }
+  private func answer(_ record: RegionRecord, _ session: RegionSession, _ latest: LatestDistance) throws
+    -> RegionAnswer
+  {
+    let deadline = seconds(for: record).map { ContinuousClock.now + .seconds($0) }
     var isolated: Z3Process?
     if deadline != nil, let program = Bundle.main.executablePath {
       isolated = Z3Process(program: program, arguments: ["smt-child"])
@@ -255,10 +284,31 @@ struct SMTCommand: SupervisedCommand {
     options.seed = seed
     options.isolated = isolated
     options.learnsClauses = learning
-    if minimal || record.kind == .minimalRadius {
-      return try session.minimise(record, isL1: norm.map { $0 == .one }, options)
+    if isMinimal(record) {
+      let progress = ProgressLine()
+      defer { progress.clear() }
+      return try session.minimise(record, isL1: norm.map { $0 == .one }, options) { state in
+        latest.set(state)
+        let upper = state.upper.map { "violated at \($0.nearestDouble)" } ?? "no violation found yet"
+        progress.update("nothing within \(state.lower.roundedDown)  \(upper)  \(state.nodes) subproblems")
+      }
     }
     return try session.decide(record, options)
+  }
+}
+
+/// How far a search for a minimal distance has come, for when it is stopped from outside.
+private final class LatestDistance: Sendable {
+  private let state = Mutex<DistanceProgress?>(nil)
+
+  func set(_ progress: DistanceProgress?) { state.withLock { $0 = progress } }
+
+  /// Both ends, where there are any.
+  func add(to answer: inout RegionAnswer, _ norm: String) {
+    guard let progress = state.withLock({ $0 }) else { return }
+    answer.lowerBound = progress.lower
+    answer.upperBound = progress.upper
+    answer.norm = norm
   }
 }
 
@@ -267,7 +317,11 @@ struct SMTChildCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "smt-child", abstract: "Answers one query of the smt command.", shouldDisplay: false)
 
+  @Option(help: "The process that asks; this one ends with it.")
+  var parent: Int32?
+
   func run() throws {
+    if let parent { Z3Process.endWith(parent: parent) }
     let input = FileHandle.standardInput.readDataToEndOfFile()
     let reply = Z3Process.serve(input: String(decoding: input, as: UTF8.self))
     try StandardOutput.write(reply)
@@ -284,6 +338,8 @@ enum SMTReport {
       line += pad(time, 11)
       if let minimal = answer.minimal {
         line += "distance \(number(minimal))"
+      } else if answer.verdict == Verdict.holds.rawValue, let bound = answer.lowerBound {
+        line += "distance further than \(number(bound))"
       } else if let layerwise = answer.layerwise {
         line += "\(layerwise.latticePoints) points, \(layerwise.misclassifiedPoints) misclassified"
       } else if let reason = answer.reason {
@@ -298,6 +354,11 @@ enum SMTReport {
     rows.append(("semantics", RegionAnswer.semantics))
     if let minimal = answer.minimal {
       rows.append(("distance", "\(minimal) (\(number(minimal)), \(answer.norm ?? "linf"))"))
+    }
+    if answer.verdict == Verdict.holds.rawValue, let bound = answer.lowerBound {
+      rows.append(("distance", "further than \(bound) (\(number(bound)), \(answer.norm ?? "linf"))"))
+    } else if let bound = answer.lowerBound {
+      rows.append(("nothing within", "\(bound.roundedDown) (\(answer.norm ?? "linf"))"))
     }
     if let bound = answer.upperBound { rows.append(("violated at", number(bound))) }
     for layer in answer.layers.dropLast() {

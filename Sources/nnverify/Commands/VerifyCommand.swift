@@ -77,7 +77,14 @@ struct VerifyCommand: SupervisedCommand {
     }
     let output = try VerdictOutput(command: self, supervisor: supervisor, progress: progress)
     supervisor.ifStopped { try output.deliver(Verification(stopped: .init($0)), of: nil) }
-    let query = try Query(contentsOf: self.query)
+    let query: Query
+    do {
+      // A year stands for any longer time: the clock's own range is finite.
+      query = try Query(
+        contentsOf: self.query, deadline: limits.timeout.map { ContinuousClock.now + .seconds(min($0, 3e7)) })
+    } catch is QueryTimeout {
+      return try supervisor.finish { try output.deliver(Verification(stopped: .timeLimit), of: nil) }
+    }
     supervisor.ifStopped {
       let semantics = (try? query.semantics()) ?? .real
       try output.deliver(Verification(stopped: .init($0), semantics: semantics), of: query)
@@ -94,6 +101,8 @@ struct VerifyCommand: SupervisedCommand {
   /// The models by the names of the query's networks.
   private func models(of query: Query) throws -> [String: Graph] {
     var models: [String: Graph] = [:]
+    // Deployed networks are read as they are stored, operation by operation.
+    let options = ImportOptions(arithmetic: try query.semantics() == .real ? .real : .float32)
     let own = query.networks.filter { if case .equalTo = $0.equivalence { false } else { true } }
     for argument in network {
       var name = ""
@@ -109,7 +118,7 @@ struct VerifyCommand: SupervisedCommand {
         throw FileError(
           file: query.file, reason: "two models are given for \(name.isEmpty ? "the network" : name)")
       }
-      models[name] = try Importer.load(path).graph
+      models[name] = try Importer.load(path, options).graph
     }
     return models
   }

@@ -92,6 +92,10 @@ extension Lowering {
 
   /// x to a power that is the same for all elements.
   func power(_ x: Value, _ exponent: Double) throws -> Value {
+    if arithmetic != .real && exponent != 0 && exponent != 1 {
+      // Runs compute some powers by other functions, others not.
+      return try generalPower(x, exponent)
+    }
     switch exponent {
     case 0: return try filled(1, x.shape, x.type)
     case 1: return x
@@ -245,6 +249,13 @@ extension Lowering {
     if x.type == type { return x }
     if type == .bool { return try elementwise(NonZero(), x, type: .bool) }
     if x.type.isFloatingPoint && !type.isFloatingPoint { return try elementwise(Truncate(), x, type: type) }
+    if arithmetic != .real {
+      if let weight = x.weight {
+        return Value(Weight(weight.values.map { DeployedFolding.rounded($0, type) }), type)
+      }
+      if !x.type.isContained(in: type) { return try elementwise(Conversion(), x, type: type) }
+      return try linear(Reshape.identity(x.shape), x, type: type)
+    }
     if let weight = x.constant, type.isFloatingPoint, let exact = rounded(weight, x.roundings, to: type) {
       return Value(exact, type, roundings: type == .float64 ? x.roundings : 0)
     }
@@ -270,7 +281,7 @@ extension Lowering {
     return Weight(weight.values.map(round))
   }
 
-  private static func bfloat16(_ x: Float) -> Float {
+  static func bfloat16(_ x: Float) -> Float {
     guard x.isFinite else { return x }
     let bits = x.bitPattern
     return Float(bitPattern: (bits &+ 0x7fff &+ ((bits >> 16) & 1)) & 0xffff_0000)

@@ -20,6 +20,10 @@ final class Lowering {
   /// Largest number of nodes.
   static let nodeLimit = 1 << 20
 
+  /// What the network is read for.
+  let arithmetic: Arithmetic
+  var literals: Literals { Literals(arithmetic) }
+
   /// Outputs of Constant nodes that are added under a square root.
   var epsilons: Set<String> = []
 
@@ -28,7 +32,8 @@ final class Lowering {
   /// Keeps the weights alive whose identity is a key above.
   private var keptWeights: [Weight] = []
 
-  init(file: String, storedElements: Int) {
+  init(file: String, storedElements: Int, arithmetic: Arithmetic = .real) {
+    self.arithmetic = arithmetic
     self.file = file
     foldingLimit = max(1 << 24, 4 * storedElements)
   }
@@ -83,7 +88,9 @@ final class Lowering {
         input.constant.map { (weight: $0, roundings: input.roundings) }
       }
       if operands.count == inputs.count,
-        let roundings = FoldingCertificate.roundings(of: operation, operands, result: result, type: type)
+        let roundings = arithmetic == .real
+          ? FoldingCertificate.roundings(of: operation, operands, result: result, type: type)
+          : DeployedFolding.roundings(of: operation, operands, result: result, type: type)
       {
         return Value(Weight(result), type, roundings: roundings)
       }
@@ -113,12 +120,33 @@ final class Lowering {
       affine.disjoint = disjoint
       return try emit(.affine(affine), terms.map(\.value), shape, type)
     }
+    if arithmetic != .real { return try deployedAffine(terms, bias: bias, disjoint: disjoint, type, shape) }
     var offset = bias
     for (value, map) in terms {
       guard let weight = value.weight else { continue }
       try checkSize(shape, limit: foldingLimit)
       let image = map.apply(weight.values.reshaped([1] + weight.shape)).reshaped(shape)
       offset = Weight(offset.map { $0.values + image } ?? image)
+    }
+    var affine = Affine(variable.map(\.map), bias: offset)
+    affine.disjoint = disjoint
+    return try emit(.affine(affine), variable.map(\.value), shape, type)
+  }
+
+  /// A sum as a run computes it: constants are terms like others, but for one that is added as it is.
+  private func deployedAffine(
+    _ terms: [(value: Value, map: any LinearMap)], bias: Weight?, disjoint: Bool, _ type: ElementType,
+    _ shape: Shape
+  ) throws -> Value {
+    var offset = bias
+    var variable: [(value: Value, map: any LinearMap)] = []
+    for (value, map) in terms {
+      guard let weight = value.weight, offset == nil, !disjoint, map.isCopy else {
+        variable.append((value, map))
+        continue
+      }
+      try checkSize(shape, limit: foldingLimit)
+      offset = Weight(map.apply(weight.values.reshaped([1] + weight.shape)).reshaped(shape))
     }
     var affine = Affine(variable.map(\.map), bias: offset)
     affine.disjoint = disjoint

@@ -92,7 +92,7 @@ extension OnnxOperators {
         !numbers[0].isNaN
       {
         let isEpsilon = node.proto.output.contains(where: l.epsilons.contains)
-        let literal = isEpsilon ? Literals.decimal(numbers[0]) : Literals.root(numbers[0])
+        let literal = isEpsilon ? l.literals.decimal(numbers[0]) : l.literals.root(numbers[0])
         if let literal { return [Value([literal], Shape(tensor.shape), .float32)] }
       }
       return [try constant(tensor, node)]

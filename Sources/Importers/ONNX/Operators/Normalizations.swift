@@ -149,6 +149,7 @@ extension OnnxOperators {
     guard v.allSatisfy({ $0 + epsilon > 0 }) else {
       throw node.malformed("has a variance that is not positive")
     }
+    if l.arithmetic != .real { return [try deployedScaling(x, (s, b, m, v), epsilon, Shape(dims), l)] }
     let factors = zip(s, v).map { $0 / ($1 + epsilon).squareRoot() }
     let centered =
       m.allSatisfy { $0 == 0 } ? x : try l.sub(x, try l.reshape(mean, Shape(dims)))
@@ -157,5 +158,26 @@ extension OnnxOperators {
       Weight(Tensor(x.shape, table.map { factors[Int($0)] })), shape: x.shape, roundings: 3)
     let offset = Weight(Tensor(x.shape, table.map { b[Int($0)] }))
     return [try l.linear(diagonal, centered, bias: offset)]
+  }
+
+  /// x f - mean f + bias with f = scale / sqrt(variance + epsilon), as a sum of three terms: runs compute (x - mean) f + bias
+  /// or x f + (bias - mean f). The sum, the root (2), the reciprocal (2) and the product give f at most 6 roundings, the
+  /// difference first one more; 8 are counted for each of the two products.
+  private static func deployedScaling(
+    _ x: Value, _ parts: (scale: [Double], bias: [Double], mean: [Double], variance: [Double]),
+    _ epsilon: Double, _ dims: Shape, _ l: Lowering
+  ) throws -> Value {
+    let table = dims.broadcastIndices(to: x.shape).map { Int($0) }
+    let factors = zip(parts.scale, parts.variance).map { $0 / ($1 + epsilon).squareRoot() }
+    let diagonal = Diagonal(Weight(Tensor(x.shape, table.map { factors[$0] })), shape: x.shape, roundings: 8)
+    let scaled = try l.linear(diagonal, x)
+    let offset = Weight(Tensor(x.shape, table.map { parts.bias[$0] }))
+    if parts.mean.allSatisfy({ $0 == 0 }) {
+      return try l.linear(Reshape.identity(x.shape), scaled, bias: offset)
+    }
+    let mean = Value(table.map { parts.mean[$0] }, x.shape, x.type)
+    let shift = try l.negate(try l.linear(diagonal, mean))
+    return try l.affine(
+      [(scaled, Reshape.identity(x.shape)), (shift, Reshape.identity(x.shape))], bias: offset, type: x.type)
   }
 }

@@ -37,6 +37,20 @@ enum OnnxOperators {
   /// Why an operator that cannot be lowered cannot.
   static func refusal(_ name: String) -> String { refusals[name] ?? "the operator is not supported" }
 
+  /// Lowers an operator of the default domain that has no subgraphs, outside of any ONNX file.
+  static func lower(_ node: OnnxNode, on lowering: Lowering) throws -> [Value] {
+    do {
+      guard let lower = table[node.op] else { throw node.unsupported(refusal(node.op)) }
+      let results = try lower(node, lowering)
+      try node.refuseUnknownAttributes()
+      return results
+    } catch let error as GraphError {
+      throw node.malformed(error.reason)
+    } catch let needed as StaticValueNeeded {
+      throw node.unsupported("\(needed.what) must be known when the model is read")
+    }
+  }
+
   static func lower(_ node: OnnxNode, domain: String, in session: OnnxSession, _ scope: OnnxScope) throws
     -> [Value]
   {

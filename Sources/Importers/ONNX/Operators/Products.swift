@@ -43,11 +43,11 @@ extension OnnxOperators {
         throw node.malformed("a matrix product of \(left.shape) and \(b.shape)")
       }
       let map = Dense(weight, inputShape: left.shape, transposed: transposed)
-      if alpha == 1, let c = node.optional(2), let bias = c.weight {
+      if alpha == 1, let c = node.optional(2), c.isConstant {
         // One node: the usual fully connected layer.
         let scaled = beta == 1 ? c : try l.scale(c, beta)
         let full = try l.broadcast(scaled, to: map.outputShape)
-        return try l.linear(map, left, bias: full.weight ?? bias)
+        if let exact = full.weight { return try l.linear(map, left, bias: exact) }
       }
       product = try l.linear(map, left)
     } else {
