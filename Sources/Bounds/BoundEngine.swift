@@ -24,6 +24,8 @@ struct BoundEngine: Domain, Sendable {
 
   /// Whether intermediate bounds are optimised too, every element with slopes of its own.
   let optimizes: Bool
+  /// Whether relaxations are made of nonlinear nodes; intervals need none.
+  private let usesLines: Bool
 
   /// Whether each node depends on a perturbed input.
   let varies: [Bool]
@@ -36,16 +38,24 @@ struct BoundEngine: Domain, Sendable {
   /// so a linear map of raw values is bounded exactly by intervals.
   private var isRaw: [Bool]
   private var isExact: [Bool]
-  /// Linear in the inputs: bounded exactly by one backward walk.
+  /// Whether the interval is what pulling rows back to the last nonlinear nodes gives: `origin` of a node whose elements
+  /// are distinct elements of one nonlinear node (up to scale and shift), and nodes that are affine in such.
+  private(set) var isWhole: [Bool]
+  private var origin: [NodeID?]
+  /// Whether the interval is the least that contains the node's values, so that no method improves on it.
+  private var attained: [Attainment]
+  /// Linear in the inputs: bounded exactly by one backward walk, which costs so many coefficients per row.
   private var isLinear: [Bool]
+  private var linearWork: [Double]
   private var tightened: [Set<Int>]
   /// Whether interval bounds improved on the method's own anywhere.
   private(set) var intersectionMattered = false
 
   init(
     graph: Graph, enclosures: [NodeID: Enclosure] = [:], region: Region, options: BoundOptions,
-    tightening: Tightening, optimizes: Bool = false
+    tightening: Tightening, optimizes: Bool = false, usesLines: Bool = true
   ) {
+    self.usesLines = usesLines
     self.enclosures = enclosures
     self.optimizes = optimizes
     self.graph = graph
@@ -61,13 +71,21 @@ struct BoundEngine: Domain, Sendable {
     isRaw = Array(repeating: false, count: count)
     isExact = isRaw
     isLinear = isRaw
+    isWhole = isRaw
+    origin = Array(repeating: nil, count: count)
+    attained = Array(repeating: .unknown, count: count)
+    linearWork = Array(repeating: 0, count: count)
     tightened = Array(repeating: [], count: count)
     for (id, set) in zip(graph.inputs, region.inputs) {
       intervals[id] = set.hull
       isLinear[id] = true
+      linearWork[id] = Double(graph[id].shape.count)
       if case .ball = set { continue }
       isRaw[id] = true
       isExact[id] = true
+      isWhole[id] = true
+      origin[id] = id
+      attained[id] = .independently
     }
     if tightening == .forward {
       forward = ForwardForms(
@@ -92,8 +110,59 @@ struct BoundEngine: Domain, Sendable {
         value = value.repeatedBatch(max(value.batch, own.batch)).intersection(own)
       }
       intervals[node.id] = value
+      if varies[node.id] { note(node) }
       if options.boundsEveryNode, tightening == .backward { try tighten(node.id) { _, _ in true } }
     }
+  }
+
+  /// Records how good a node's interval is.
+  private mutating func note(_ node: Node) {
+    attained[node.id] = attainment(of: node, attained)
+    if case .affine = node.operation { return }
+    origin[node.id] = node.id
+    isWhole[node.id] = true
+  }
+
+  /// Whether no method improves on the interval of a node.
+  func isAttained(_ id: NodeID) -> Bool { isExact[id] || attained[id] != .unknown }
+
+  /// Work up to which intervals follow a chain of linear maps to the inputs, in coefficients: some milliseconds.
+  static let onePassWork = 4e6
+
+  /// The relaxations of the affine nodes that a node depends on, where `usesLines` has left them out.
+  mutating func relaxAffine(above id: NodeID) throws {
+    let needed = graph.ancestors(of: [id])
+    for node in graph.nodes where needed[node.id] && varies[node.id] && relaxations[node.id] == nil {
+      guard case .affine(let map) = node.operation else { continue }
+      relaxations[node.id] = .affine(
+        map, inputs: try node.inputs.map { try interval($0) }, node: node, arithmetic: options.arithmetic)
+    }
+  }
+
+  /// The work of a CROWN pass on these intervals, in coefficients: every element that a relaxation needs walks back over
+  /// all values before it. Bounds that such a pass tightens need fewer.
+  func passWork() -> Double {
+    var before = [0.0]
+    for node in graph.nodes {
+      before.append(before[node.id] + (varies[node.id] ? Double(node.shape.count) : 0))
+    }
+    var rows = [Int](repeating: 0, count: graph.nodes.count)
+    for node in graph.nodes where varies[node.id] {
+      if options.boundsEveryNode { rows[node.id] = node.shape.count }
+      if case .affine = node.operation { continue }
+      for id in Set(node.inputs) where varies[id] && !isExact[id] {
+        guard let interval = intervals[id] else { continue }
+        var count = 0
+        for j in 0..<interval.lower.count {
+          let (l, u) = (interval.lower[flat: j], interval.upper[flat: j])
+          if l == u { continue }
+          if case .elementwise(let f) = node.operation, f.linearPiece(l, u) != nil { continue }
+          count += 1
+        }
+        rows[id] = max(rows[id], count)
+      }
+    }
+    return graph.nodes.reduce(0) { $0 + Double(rows[$1.id]) * before[$1.id + 1] }
   }
 
   /// How many elements were tightened by a walk of their own.
@@ -117,15 +186,21 @@ struct BoundEngine: Domain, Sendable {
     let sources = node.inputs.filter { varies[$0] }
     let areLinear = sources.allSatisfy { isLinear[$0] }
     isLinear[id] = areLinear
+    let takesOne = map.maps.allSatisfy { $0.fanIn <= 1 }
+    let keepsElements = takesOne && map.maps.allSatisfy { $0.fanOut <= 1 }
     if areLinear {
+      linearWork[id] = Double(node.shape.count) + sources.reduce(0) { $0 + linearWork[$1] }
       let areDistinct = Set(sources).count == sources.count && sources.allSatisfy { isRaw[$0] }
       // Values built from the same input twice (x and x + 1 added) are raw but not independent of each other: only
-      // one source may vary.
-      isExact[id] = areDistinct && sources.count <= 1
-      let keepsElements = map.maps.allSatisfy { $0.fanIn <= 1 && $0.fanOut <= 1 }
-      isRaw[id] = isExact[id] && keepsElements && sources.count <= 1
+      // one source may vary. Elements that depend on one exact element each stay exact.
+      isRaw[id] = areDistinct && sources.count <= 1 && keepsElements
+      isExact[id] = sources.count <= 1 && (areDistinct || takesOne && sources.allSatisfy { isExact[$0] })
     }
-    if varies[id] {
+    let origins = sources.map { origin[$0] }
+    let areDistinct = !origins.contains(nil) && Set(origins).count == origins.count
+    origin[id] = sources.count == 1 && keepsElements ? origins[0] : nil
+    isWhole[id] = areDistinct || sources.count == 1 && takesOne && isWhole[sources[0]]
+    if varies[id], usesLines {
       relaxations[id] = .affine(map, inputs: x, node: node, arithmetic: options.arithmetic)
     }
     let result = try arithmetic.affine(map, x, at: node)
@@ -144,6 +219,7 @@ struct BoundEngine: Domain, Sendable {
     if options.isPlain && f.domain.lowerBound > -.infinity {
       argument = x.repeatedBatch(argument.batch).intersection(argument)
     }
+    guard usesLines else { return try arithmetic.elementwise(f, argument, at: node) }
     let lines = Lines(
       f, argument, policy: options.slope, arithmetic: options.arithmetic, type: node.elementType)
     relaxations[node.id] = .lines(lines)
@@ -162,6 +238,7 @@ struct BoundEngine: Domain, Sendable {
     }
     let x = try interval(left)
     let y = try interval(right)
+    guard usesLines else { return try arithmetic.product(form, x, y, at: node) }
     let relaxation = Relaxation.product(
       form, x, y, leftVaries: varies[left], rightVaries: varies[right], node: node,
       arithmetic: options.arithmetic)
@@ -176,6 +253,7 @@ struct BoundEngine: Domain, Sendable {
     guard varies[node.id] else { return try arithmetic.selection(s, x, at: node) }
     for id in Set(node.inputs) where varies[id] { try tighten(id) { l, u in l < u } }
     let arguments = try node.inputs.map { try interval($0) }
+    guard usesLines else { return try arithmetic.selection(s, arguments, at: node) }
     let relaxation = Relaxation.selection(s, inputs: arguments)
     relaxations[node.id] = relaxation
     if let forward {
@@ -190,7 +268,9 @@ struct BoundEngine: Domain, Sendable {
     let arguments = try node.inputs.map { try interval($0) }
     try checkChoices(arguments, at: node)
     let bounds = try arithmetic.discrete(f, arguments, at: node)
-    let relaxation = Relaxation.copies(f, inputs: arguments, bounds: bounds)
+    guard usesLines else { return bounds }
+    let relaxation = Relaxation.copies(
+      f, inputs: arguments, varies: node.inputs.map { varies[$0] }, bounds: bounds)
     relaxations[node.id] = relaxation
     if let forward {
       forms[node.id] = forward.discrete(f, relaxation, node.inputs.map { forms[$0] }, arguments, at: node)
@@ -218,6 +298,7 @@ struct BoundEngine: Domain, Sendable {
     guard varies[node.id] else { return try arithmetic.composite(c, x, at: node) }
     for id in Set(node.inputs) where varies[id] { try tighten(id) { l, u in l < u } }
     let arguments = try node.inputs.map { try interval($0) }
+    guard usesLines else { return try arithmetic.composite(c, arguments, at: node) }
     // Composites that offer no lines were expanded before.
     guard let whole = c as? any RelaxedComposite,
       let lines = GroupLines(
@@ -249,7 +330,14 @@ struct BoundEngine: Domain, Sendable {
     // Interval methods still use the exact bounds of what is linear in the inputs: a ball must reach the first
     // relaxation as a ball, in every element, because intervals of stable neurons matter to them too.
     let isBallImage = isLinear[id] && region.inputs.contains { if case .ball = $0 { true } else { false } }
-    guard tightening == .backward || (isLinear[id] && (isBallImage || !options.isPlain)) else { return }
+    // A long chain of linear maps is left as it is: intervals are one pass.
+    guard
+      tightening == .backward
+        || (isLinear[id]
+          && (isBallImage || !options.isPlain && Double(n) * linearWork[id] <= Self.onePassWork))
+    else { return }
+    if attained[id] != .unknown, !options.isPlain, Double(n) * Double(n) > Self.onePassWork { return }
+    if !usesLines { try relaxAffine(above: id) }
     var rows = (0..<n).filter { j in
       !tightened[id].contains(j)
         && (0..<current.batch).contains { b in
@@ -263,7 +351,7 @@ struct BoundEngine: Domain, Sendable {
     guard !rows.isEmpty else { return }
     tightened[id].formUnion(rows)
     improve(id, rows, with: try backward(id, rows: rows), replacing: options.isPlain)
-    guard optimizes, !isLinear[id] else { return }
+    guard optimizes, !isLinear[id], SlopeOptimizer.hasChoice(RelaxedGraph(self), target: id) else { return }
     let tighter = try interval(id)
     let open = rows.filter { j in
       (0..<tighter.batch).contains { b in
@@ -334,7 +422,7 @@ struct BoundEngine: Domain, Sendable {
     let relaxed = RelaxedGraph(self)
     let n = graph[id].shape.count
     let batch = region.batch
-    let size = SlopeOptimizer.blockSize
+    let size = blockSize(SlopeOptimizer.blockSize)
     let starts = Array(stride(from: 0, to: rows.count, by: size))
     let options = options
     let shape = graph[id].shape
@@ -368,7 +456,7 @@ struct BoundEngine: Domain, Sendable {
 
   /// Backward bounds of some elements of a node, `[B, rows]`, in blocks of rows that threads share.
   func backward(_ id: NodeID, rows: [Int]) throws -> Interval {
-    let blocks = RowBlocks(rows, of: graph[id], size: Self.blockSize).blocks
+    let blocks = RowBlocks(rows, of: graph[id], size: blockSize()).blocks
     let results = try parallelMap(blocks.count, threads: options.threads) {
       index -> (lower: [Double], upper: [Double]) in
       let block = blocks[index].map { rows[$0] }
@@ -390,8 +478,12 @@ struct BoundEngine: Domain, Sendable {
     return Interval(lower: lower, upper: upper)
   }
 
-  /// Rows of one backward walk: enough for efficient matrix products, few enough to bound memory.
-  static let blockSize = 128
+  /// Rows of one backward walk: enough for efficient matrix products, few enough to bound memory. No more than a quarter
+  /// of a gigabyte of coefficients is kept for one node, if one row does not take that.
+  func blockSize(_ preferred: Int = 128) -> Int {
+    let widest = graph.nodes.lazy.filter { varies[$0.id] }.map(\.shape.count).max() ?? 1
+    return max(1, min(preferred, (1 << 25) / max(1, widest * region.batch)))
+  }
 
   func crownRule(rows: Int, ends: [Bool] = [], keepsCoefficients: Bool = false, recording: Bool = false)
     -> CrownRule
@@ -404,6 +496,7 @@ struct BoundEngine: Domain, Sendable {
   }
 
   /// Forward bounds of a node, or of rows on it; nil if the node has no form.
+  /// - Parameter rows: `[rows, elements]`.
   func formBounds(_ id: NodeID, rows: Tensor<Double>?) throws -> Interval? {
     guard let forward, let form = forms[id] else { return nil }
     guard let rows else { return forward.concretize(form) }
@@ -466,11 +559,15 @@ private final class ResultBox<R: Sendable>: @unchecked Sendable {
 }
 
 extension Relaxation {
-  static func copies(_ f: any DiscreteFunction, inputs: [Interval], bounds: Interval) -> Relaxation {
+  /// - Parameter varies: which inputs do. What is copied from one that does not is a constant, bounded like any other.
+  static func copies(
+    _ f: any DiscreteFunction, inputs: [Interval], varies: [Bool], bounds: Interval
+  ) -> Relaxation {
     var tables: [[[Int32]?]] = []
     for b in 0..<bounds.batch {
       let pick = { (t: Tensor<Double>) in t.example(t.batch == 1 ? 0 : b).reshaped(t.exampleShape) }
-      tables.append(f.copies(lower: inputs.map { pick($0.lower) }, upper: inputs.map { pick($0.upper) }))
+      let copied = f.copies(lower: inputs.map { pick($0.lower) }, upper: inputs.map { pick($0.upper) })
+      tables.append(zip(copied, varies).map { $1 ? $0 : nil })
     }
     return .copies(CopyTables(tables: tables, bounds: bounds))
   }

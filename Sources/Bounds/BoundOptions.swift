@@ -15,7 +15,8 @@ public enum BoundMethod: String, Sendable, Hashable, CaseIterable {
   case crown
   /// CROWN with optimised slopes.
   case alphaCrown = "alpha-crown"
-  /// The tightest of intervals, CROWN and alpha-CROWN that the time of a few CROWN passes buys.
+  /// The tightest of intervals, CROWN and alpha-CROWN that the time of a few CROWN passes buys; for networks so large that one
+  /// pass would take hours, intervals, and CROWN on them if the outputs are few.
   case best
 }
 

@@ -44,8 +44,9 @@ extension BoundResult {
     return graph.nodes.first { needed[$0.id] && (nodes[$0.id]?.mayBeNaN ?? false) }
   }
 
-  /// Keeps the tighter bound of every output and node.
-  mutating func intersect(_ other: BoundResult) {
+  /// Keeps the tighter bound of every output and node, and the other's linear functions if asked to.
+  mutating func intersect(_ other: BoundResult, coefficients keepsOther: Bool = false) {
+    if keepsOther { coefficients = other.coefficients }
     for position in outputs.indices {
       outputs[position] = outputs[position].intersection(other.outputs[position])
     }
@@ -61,22 +62,65 @@ extension BoundResult {
 public struct OutputRows: Sendable {
   /// Which output.
   public var output: Int
-  /// `[rows, elements of the flattened output]`.
-  public var rows: Tensor<Double>
+  private let content: Content
 
+  private enum Content: Sendable {
+    /// `[rows, elements of the flattened output]`.
+    case matrix(Tensor<Double>)
+    /// A label minus every other element of so many; the matrix is never formed as a whole.
+    case margins(label: Int, count: Int)
+  }
+
+  /// - Parameter rows: `[rows, elements of the flattened output]`.
   public init(output: Int = 0, rows: Tensor<Double>) {
     self.output = output
-    self.rows = rows
+    content = .matrix(rows)
+  }
+
+  private init(label: Int, count: Int) {
+    output = 0
+    content = .margins(label: label, count: count)
   }
 
   /// Label minus every other element of an output of `count` elements.
-  public static func margins(label: Int, count: Int) -> OutputRows {
-    let others = (0..<count).filter { $0 != label }
-    var rows = Tensor<Double>.zeros([others.count, count])
-    for (r, other) in others.enumerated() {
-      rows[flat: r * count + label] = 1
-      rows[flat: r * count + other] = -1
+  public static func margins(label: Int, count: Int) -> OutputRows { OutputRows(label: label, count: count) }
+
+  /// How many there are.
+  public var count: Int {
+    switch content {
+    case .matrix(let rows): rows.shape[0]
+    case .margins(_, let count): count - 1
     }
-    return OutputRows(rows: rows)
+  }
+
+  /// The coefficients of some of them, `[range.count, elements]`.
+  func block(_ range: Range<Int>) -> Tensor<Double> {
+    switch content {
+    case .matrix(let rows): return rows.examples(range)
+    case .margins(let label, let count):
+      var rows = Tensor<Double>.zeros([range.count, count])
+      for (r, row) in range.enumerated() {
+        rows[flat: r * count + label] = 1
+        rows[flat: r * count + (row < label ? row : row + 1)] = -1
+      }
+      return rows
+    }
+  }
+
+  /// The values at `x`, of so many elements each; plain arithmetic.
+  func values(_ x: UnsafePointer<Double>) -> [Double] {
+    switch content {
+    case .margins(let label, let count):
+      return (0..<(count - 1)).map { x[label] - x[$0 < label ? $0 : $0 + 1] }
+    case .matrix(let rows):
+      let n = rows.shape[1]
+      return rows.withPointer { a in
+        (0..<rows.shape[0]).map { r in
+          var sum = 0.0
+          for i in 0..<n { sum += a[r * n + i] * x[i] }
+          return sum
+        }
+      }
+    }
   }
 }

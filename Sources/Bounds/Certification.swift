@@ -26,9 +26,13 @@ extension Graph {
     return value.elements.firstIndex(of: best)
   }
 
+  /// The most labels whose margins get walks of their own: these take time quadratic in the number.
+  private static var mostLabels: Int { 4096 }
+
   /// Bounds the margins of `label` over all other elements of the first output, with the method of `options`.
   ///
-  /// - Parameter known: bounds of the first output; if they decide, nothing more is computed.
+  /// - Parameter known: bounds of the first output; if they decide, or there are more than 4096 labels, nothing more is
+  ///   computed.
   /// - Throws: as ``bounds(over:rows:_:)``.
   public func certification(label: Int, over region: Region, known: Interval? = nil, _ options: BoundOptions)
     throws -> Certification
@@ -38,7 +42,9 @@ extension Graph {
     if let known {
       // The difference of the bounds, rounded down, is a margin, if not the best.
       let margins = others.map { (known.lower[flat: label] - known.upper[flat: $0]).nextDown }
-      if let margin = margins.min(), margin > 0, let at = margins.firstIndex(of: margin) {
+      if let margin = margins.min(), margin > 0 || count > Self.mostLabels,
+        let at = margins.firstIndex(of: margin)
+      {
         return Certification(label: label, runnerUp: others[at], margin: margin)
       }
     }

@@ -287,6 +287,17 @@ extension CrownRule {
   mutating func composite(_ composite: any Composite, _ c: Covector, at node: Node) throws -> [Covector?] {
     if recording { arrivals[node.id] = c }
     guard case .matrices(let lines)? = relaxations[node.id] else { throw missing(node) }
+    if case .units(let units) = c.form {
+      let (below, above) = lines.rows(units, batch: batch)
+      addConstants(lower: below.constants, upper: above.constants)
+      for (r, cost) in lines.charges(units, batch: batch).enumerated() where accountsForRounding {
+        lowerSlack[r] += cost
+        upperSlack[r] += cost
+      }
+      let lowers = lines.split(below.inputs, rows: rows, shapes: composite.inputShapes)
+      let uppers = lines.split(above.inputs, rows: rows, shapes: composite.inputShapes)
+      return zip(lowers, uppers).map { .pair($0, $1) }
+    }
     let dense = c.dense(node.shape, batch: batch)
     charge(dense, lines.charge)
     let low = lines.pull(dense.lower, below: true, rows: rows)

@@ -360,33 +360,27 @@ struct ForwardForms: Sendable {
     var error = Tensor<Double>.zeros([batch] + node.shape)
     for b in 0..<batch {
       for group in lines.examples[lines.examples.count == 1 ? 0 : b].groups {
-        let m = group.inputs.count
-        let g = 8 * Rounding.gamma(m + 4)
+        let g = 8 * Rounding.gamma(group.inputs.count + 4)
+        func form(_ input: Int, _ rows: [Double], _ constants: [Double]) -> GroupTerms.Form {
+          GroupTerms.Form(
+            columns: (0..<columns).map { rows[(b * columns + $0) * total + input] },
+            constant: constants[b * total + input], size: sizes[b * total + input])
+        }
+        let lows = group.inputs.map { form(Int($0), lowRows, lowConstants) }
+        let highs = group.inputs.map { form(Int($0), highRows, highConstants) }
+        let below = GroupTerms(group.below, lows, highs)
+        let above = GroupTerms(group.above, highs, lows)
         for (j, output) in group.outputs.enumerated() {
           let o = Int(output)
-          func side(_ coefficients: [Double], _ intercept: Double, _ isBelow: Bool) -> Double {
-            var value = intercept
-            for (i, input) in group.inputs.enumerated() {
-              let s = coefficients[j * m + i]
-              if s == 0 { continue }
-              let usesLow = (s > 0) == isBelow
-              let source = usesLow ? lowRows : highRows
-              for k in (b * columns)..<((b + 1) * columns) {
-                let term = s * source[k * total + Int(input)]
-                if isBelow {
-                  result.lowerCoefficients[flat: k * n + o] += term
-                } else {
-                  upper[flat: k * n + o] += term
-                }
-              }
-              value += s * (usesLow ? lowConstants : highConstants)[b * total + Int(input)]
-              error[flat: b * n + o] += g * abs(s) * sizes[b * total + Int(input)]
-            }
-            error[flat: b * n + o] += g * abs(intercept)
-            return value
+          let low = below.row(j, intercept: group.belowIntercept[j])
+          let high = above.row(j, intercept: group.aboveIntercept[j])
+          result.lowerConstant[flat: b * n + o] = low.constant
+          result.upperConstant[flat: b * n + o] = high.constant
+          for k in 0..<columns {
+            result.lowerCoefficients[flat: (b * columns + k) * n + o] = low.columns[k]
+            upper[flat: (b * columns + k) * n + o] = high.columns[k]
           }
-          result.lowerConstant[flat: b * n + o] = side(group.below, group.belowIntercept[j], true)
-          result.upperConstant[flat: b * n + o] = side(group.above, group.aboveIntercept[j], false)
+          error[flat: b * n + o] = g * (low.size + high.size)
         }
       }
     }

@@ -1,5 +1,6 @@
 import Domains
 import IR
+import Operators
 import Tensors
 
 extension Graph {
@@ -70,13 +71,14 @@ struct BoundProblem {
   var options: BoundOptions
 
   /// What is bounded at the end: a node and rows on it.
-  private var targets: [(node: NodeID, rows: Tensor<Double>?)] {
-    if let rows { return [(graph.outputs[rows.output].node, rows.rows)] }
+  private var targets: [(node: NodeID, rows: OutputRows?)] {
+    if let rows { return [(graph.outputs[rows.output].node, rows)] }
     return graph.outputs.map { ($0.node, nil) }
   }
 
   func solve() throws -> BoundResult {
-    switch options.method {
+    try checkColumns()
+    return switch options.method {
     case .ibp: try single(.none, .ibp)
     case .forward: try single(.forward, .forward)
     case .crownIBP: try single(.none, .crownIBP)
@@ -100,12 +102,12 @@ struct BoundProblem {
 
   /// CROWN, then every row once more with slopes of its own; with `optimizes`, intermediate values too.
   private func optimized(optimizes: Bool = true) throws -> (result: BoundResult, tightenedRows: Int) {
-    var engine = makeEngine(.backward, optimizes: optimizes)
-    try engine.run()
+    let engine = try ran(.backward, optimizes: optimizes)
     var result = try finish(engine, .alphaCrown)
     let relaxed = RelaxedGraph(engine)
-    for (position, target) in targets.enumerated() where engine.varies[target.node] {
-      let (interval, coefficients) = try optimize(relaxed, target.node, target.rows)
+    for (position, target) in targets.enumerated()
+    where engine.varies[target.node] && SlopeOptimizer.hasChoice(relaxed, target: target.node) {
+      let (interval, coefficients) = try optimize(engine, relaxed, target.node, target.rows)
       let shaped = interval.reshaped(result.outputs[position].shape)
       let bound = options.isPlain ? shaped : result.outputs[position].intersection(shaped)
       result.outputs[position] = try sealed(bound, engine, target.node, target.rows)
@@ -114,7 +116,7 @@ struct BoundProblem {
     return (result, engine.tightenedRows)
   }
 
-  /// The work of one CROWN pass in coefficient elements: every row of every tightened value walks the whole graph.
+  /// The work of walks in coefficient elements: every row walks the whole graph.
   private static func work(rows: Int, _ graph: Graph) -> Double {
     Double(rows) * Double(graph.nodes.reduce(0) { $0 + $1.shape.count })
   }
@@ -123,9 +125,9 @@ struct BoundProblem {
   /// curved activation gets a line of its own, which costs as much as some fifty coefficients.
   private func stepWork(rows: Int, _ engine: BoundEngine) -> Double {
     let curved = graph.nodes.reduce(0) { sum, node in
-      guard case .elementwise(let f) = node.operation, f.pieces == nil, engine.varies[node.id] else {
-        return sum
-      }
+      guard case .elementwise(let f) = node.operation, f.pieces == nil, !(f is any PiecewiseFunction),
+        engine.varies[node.id]
+      else { return sum }
       return sum + node.shape.count
     }
     return Self.work(rows: rows, graph) + 50 * Double(2 * rows) * Double(curved)
@@ -135,44 +137,91 @@ struct BoundProblem {
   /// than a few CROWN passes.
   private static let smallWork = 2e7
 
-  /// The intersection of what the methods give. What runs depends on sizes only, so results do not depend on the
-  /// machine.
+  /// Beyond this much work (some minutes to hours on one core) `best` leaves a walk out.
+  private static let largestWork = 1e11
+
+  /// Columns that a forward pass has at least: elements of perturbed inputs.
+  private var columns: Int {
+    zip(graph.inputs, region.inputs).reduce(0) { sum, pair in
+      sum + (pair.1.isPerturbed ? graph[pair.0].shape.count : 0)
+    }
+  }
+
+  /// The most coefficients of one node that a forward pass may carry: 16 GB of one side.
+  private static let largestForm = 0x1p31
+
+  /// Refuses forward bounds that no memory holds.
+  private func checkColumns() throws {
+    guard options.method == .forward || options.method == .forwardCrown else { return }
+    let widest = graph.nodes.map(\.shape.count).max() ?? 0
+    guard Double(columns) * Double(widest) * Double(region.batch) <= Self.largestForm else {
+      throw GraphError(
+        node: "inputs",
+        reason:
+          "\(options.method.rawValue) carries a coefficient for each of \(columns) input elements and each of"
+          + " up to \(widest) values; another method needs less memory")
+    }
+  }
+
+  /// Rows of the final walks; outputs whose intervals cannot be improved need none.
+  private func outputRows(_ engine: BoundEngine) -> Int {
+    targets.reduce(0) { sum, target in
+      if let rows = target.rows { return sum + rows.count }
+      return needsWalk(engine, target.node) ? sum + graph[target.node].shape.count : sum
+    }
+  }
+
+  /// The intersection of what the methods give, intervals first. What runs depends on sizes and intervals only, so results
+  /// do not depend on the machine.
   private func best() throws -> BoundResult {
     var lean = self
     lean.options.keepsCoefficients = false
     // What every network can afford comes first, for those who cannot wait for the rest.
-    let quick = try lean.single(.none, .crownIBP)
-    options.progress?(quick)
-    var crown = makeEngine(.backward)
-    try crown.run()
-    let passRows = max(1, crown.tightenedRows)
-    let isSmall = Self.work(rows: passRows, graph) * Double(region.batch) <= Self.smallWork
-    var result = try crownResult(crown, .backward, .crown)
-    result.intersect(quick)
+    let intervals = try ran(.none, usesLines: false)
+    var result = try finish(intervals, .ibp)
+    result.method = .best
+    options.progress?(result)
+    let batch = Double(region.batch)
+    let outputRows = outputRows(intervals)
+    let outputWork = Self.work(rows: outputRows, graph) * batch
+    if outputRows == 0 && !options.keepsCoefficients && !options.boundsEveryNode { return result }
+    let passWork = intervals.passWork() * batch
+    let isTooLarge = passWork + outputWork > Self.largestWork
+    // Where CROWN has nothing to tighten, this would be the same.
+    if outputWork <= Self.largestWork && passWork > 0 {
+      result.intersect(try single(.none, .crownIBP), coefficients: true)
+      options.progress?(result)
+    }
+    if isTooLarge { return result }
+    let crown = try ran(.backward)
+    let passRows = max(1, crown.tightenedRows + outputRows)
+    // In full means steps for every row.
+    let isSmall = stepWork(rows: passRows, crown) * batch <= Self.smallWork
+    result.intersect(try crownResult(crown, .backward, .crown), coefficients: true)
     options.progress?(result)
     var optimizedProblem = self
     if !isSmall {
-      let outputRows = targets.reduce(0) { $0 + ($1.rows?.shape[0] ?? graph[$1.node].shape.count) }
       let steps = Self.work(rows: passRows, graph) / stepWork(rows: max(1, outputRows), crown)
       optimizedProblem.options.iterations = min(options.iterations, Int(min(steps, 1e6)))
     }
-    if isSmall || optimizedProblem.options.iterations > 0 {
-      let other = try optimizedProblem.optimized(optimizes: isSmall).result
-      result.intersect(other)
-      if options.keepsCoefficients { result.coefficients = other.coefficients }
+    let relaxed = RelaxedGraph(crown)
+    let hasChoice = targets.contains {
+      crown.varies[$0.node] && SlopeOptimizer.hasChoice(relaxed, target: $0.node)
+    }
+    if hasChoice && (isSmall || optimizedProblem.options.iterations > 0) {
+      result.intersect(try optimizedProblem.optimized(optimizes: isSmall).result, coefficients: true)
       options.progress?(result)
     }
-    result.method = .best
+    // A forward pass carries one column per element of an input that varies; a CROWN pass one row per bounded element.
+    let columns = graph.inputs.reduce(0) { $0 + (crown.varies[$1] ? graph[$1].shape.count : 0) }
     var cheaper: [(BoundEngine.Tightening, BoundMethod)] = []
-    let columns = zip(graph.inputs, region.inputs).reduce(0) { sum, pair in
-      sum + (crown.varies[pair.0] ? graph[pair.0].shape.count : 0)
+    let forwardWork = Self.work(rows: columns, graph) * batch
+    if forwardWork <= Self.smallWork || !isSmall && columns <= 2 * passRows {
+      cheaper += [(.forward, .forward)] + (crown.tightenedRows > 0 ? [(.forward, .forwardCrown)] : [])
     }
-    // A forward pass carries one column per input element; a CROWN pass one row per tightened element.
-    if isSmall || columns <= 2 * passRows { cheaper += [(.forward, .forward), (.forward, .forwardCrown)] }
     var engines: [BoundEngine.Tightening: BoundEngine] = [:]
     for (tightening, method) in cheaper {
-      var engine = engines[tightening] ?? lean.makeEngine(tightening)
-      if engines[tightening] == nil { try engine.run() }
+      let engine = try engines[tightening] ?? lean.ran(tightening)
       engines[tightening] = engine
       result.intersect(try lean.crownResult(engine, tightening, method))
       options.progress?(result)
@@ -180,25 +229,27 @@ struct BoundProblem {
     return result
   }
 
-  private func optimize(_ relaxed: RelaxedGraph, _ node: NodeID, _ rows: Tensor<Double>?) throws -> (
-    Interval, BoundResult.LinearBounds?
-  ) {
-    let count = rows?.shape[0] ?? graph[node].shape.count
+  private func optimize(
+    _ engine: BoundEngine, _ relaxed: RelaxedGraph, _ node: NodeID, _ rows: OutputRows?
+  ) throws -> (Interval, BoundResult.LinearBounds?) {
+    let count = rows?.count ?? graph[node].shape.count
     let n = graph[node].shape.count
     let batch = region.batch
-    let starts = Array(stride(from: 0, to: count, by: SlopeOptimizer.blockSize))
+    let most = engine.blockSize(SlopeOptimizer.blockSize)
+    let starts = Array(stride(from: 0, to: count, by: most))
     let blocks = try parallelMap(starts.count, threads: options.threads) { index -> Block in
       let start = starts[index]
-      let size = min(SlopeOptimizer.blockSize, count - start)
+      let size = min(most, count - start)
       // An upper bound is the negated lower bound of the negated row.
+      let block = rows?.block(start..<(start + size))
       let seeds = Tensor<Double>(writing: [batch * 2 * size] + graph[node].shape) { s in
         for b in 0..<batch {
           for r in 0..<(2 * size) {
             let row = start + r % size
             let sign: Double = r < size ? 1 : -1
             let target = s + (b * 2 * size + r) * n
-            if let rows {
-              for j in 0..<n { target[j] = sign * rows[flat: row * n + j] }
+            if let block {
+              for j in 0..<n { target[j] = sign * block[flat: (r % size) * n + j] }
             } else {
               for j in 0..<n { target[j] = j == row ? sign : 0 }
             }
@@ -211,16 +262,25 @@ struct BoundProblem {
     return gather(blocks, count, options.keepsCoefficients)
   }
 
-  private func makeEngine(_ tightening: BoundEngine.Tightening, optimizes: Bool = false) -> BoundEngine {
+  private func makeEngine(
+    _ tightening: BoundEngine.Tightening, optimizes: Bool = false, usesLines: Bool = true
+  ) -> BoundEngine {
     BoundEngine(
       graph: graph, enclosures: enclosures, region: region, options: options, tightening: tightening,
-      optimizes: optimizes)
+      optimizes: optimizes, usesLines: usesLines)
+  }
+
+  /// An engine that has run.
+  private func ran(
+    _ tightening: BoundEngine.Tightening, optimizes: Bool = false, usesLines: Bool = true
+  ) throws -> BoundEngine {
+    var engine = makeEngine(tightening, optimizes: optimizes, usesLines: usesLines)
+    try engine.run()
+    return engine
   }
 
   private func single(_ tightening: BoundEngine.Tightening, _ method: BoundMethod) throws -> BoundResult {
-    var engine = makeEngine(tightening)
-    try engine.run()
-    return try crownResult(engine, tightening, method)
+    try crownResult(try ran(tightening, usesLines: method != .ibp), tightening, method)
   }
 
   /// The bounds of one method on an engine that has run.
@@ -255,13 +315,15 @@ struct BoundProblem {
         let own = try forwardBounds(engine, node, rows)
         bound = options.isPlain ? own : bound.intersection(own)
       }
-      if method != .ibp && method != .forward {
+      if method != .ibp && method != .forward,
+        rows != nil || options.keepsCoefficients || needsWalk(engine, node)
+      {
         let (own, coefficients) = try backwardBounds(engine, node, rows)
         bound = options.isPlain ? own : bound.intersection(own)
         if let coefficients { result.coefficients.append(coefficients) }
       } else if options.keepsCoefficients {
         // Intervals and forward bounds have no backward coefficients; constants are what they know.
-        let count = rows?.shape[0] ?? graph[node].shape.count
+        let count = rows?.count ?? graph[node].shape.count
         result.coefficients.append(
           BoundResult.LinearBounds(
             lowerCoefficients: graph.inputs.map { _ in nil },
@@ -303,9 +365,15 @@ struct BoundProblem {
 
   private func full(_ interval: Interval) -> Interval { interval.repeatedBatch(region.batch) }
 
+  /// Whether a walk can improve on a node's interval; without `--plain` it need not be that of the published method.
+  private func needsWalk(_ engine: BoundEngine, _ node: NodeID) -> Bool {
+    engine.varies[node] && (options.isPlain || !engine.isAttained(node))
+  }
+
   /// Interval bounds of the output. Without `--plain` (or with rows, or balls) the affine tail is taken in one piece:
-  /// rows are pulled back to the last relaxed nodes, which is never looser than node by node.
-  private func intervalBounds(_ engine: BoundEngine, _ node: NodeID, _ rows: Tensor<Double>?) throws
+  /// rows are pulled back to the last relaxed nodes, which is never looser than node by node. Where it is no tighter
+  /// either, or dear, intervals stay what one pass gives.
+  private func intervalBounds(_ engine: BoundEngine, _ node: NodeID, _ rows: OutputRows?) throws
     -> Interval
   {
     let own = full(try engine.interval(node))
@@ -314,27 +382,45 @@ struct BoundProblem {
       return try tail(engine, node, rows)
     }
     let isBall = region.inputs.contains { if case .ball = $0 { true } else { false } }
-    if rows == nil && options.isPlain && !isBall { return own }
+    if rows == nil, engine.isWhole[node] || options.isPlain && !isBall { return own }
+    if rows == nil, !isBall, tailWork(engine, node) > BoundEngine.onePassWork { return own }
     let bounds = try tail(engine, node, rows)
     return rows == nil ? own.intersection(bounds) : bounds
   }
 
-  private func tail(_ engine: BoundEngine, _ node: NodeID, _ rows: Tensor<Double>?) throws -> Interval {
+  /// Coefficients that pulling a node's rows back to the last relaxed nodes takes.
+  private func tailWork(_ engine: BoundEngine, _ node: NodeID) -> Double {
+    var seen: Set<NodeID> = [node]
+    var pending = [node]
+    var elements = 0
+    while let next = pending.popLast() {
+      elements += graph[next].shape.count
+      guard case .affine = graph[next].operation else { continue }
+      for input in graph[next].inputs where engine.varies[input] && seen.insert(input).inserted {
+        pending.append(input)
+      }
+    }
+    return Double(graph[node].shape.count) * Double(elements)
+  }
+
+  private func tail(_ engine: BoundEngine, _ node: NodeID, _ rows: OutputRows?) throws -> Interval {
     let ends = graph.nodes.map { node -> Bool in
       switch node.operation {
       case .affine, .input: return !engine.varies[node.id]
       default: return true
       }
     }
-    let shape = rows.map { Shape([region.batch, $0.shape[0]]) } ?? ([region.batch] + graph[node].shape)
-    let (interval, _) = try pull(engine, node, rows, ends: ends, keepsCoefficients: false)
+    let shape = rows.map { Shape([region.batch, $0.count]) } ?? ([region.batch] + graph[node].shape)
+    var relaxed = engine
+    try relaxed.relaxAffine(above: node)
+    let (interval, _) = try pull(relaxed, node, rows, ends: ends, keepsCoefficients: false)
     return interval.reshaped(shape)
   }
 
-  private func backwardBounds(_ engine: BoundEngine, _ node: NodeID, _ rows: Tensor<Double>?) throws -> (
+  private func backwardBounds(_ engine: BoundEngine, _ node: NodeID, _ rows: OutputRows?) throws -> (
     Interval, BoundResult.LinearBounds?
   ) {
-    let shape = rows.map { Shape([region.batch, $0.shape[0]]) } ?? ([region.batch] + graph[node].shape)
+    let shape = rows.map { Shape([region.batch, $0.count]) } ?? ([region.batch] + graph[node].shape)
     let (interval, coefficients) = try pull(
       engine, node, rows, ends: [], keepsCoefficients: options.keepsCoefficients)
     return (interval.reshaped(shape), coefficients)
@@ -342,18 +428,19 @@ struct BoundProblem {
 
   /// One backward walk per block of rows.
   private func pull(
-    _ engine: BoundEngine, _ node: NodeID, _ rows: Tensor<Double>?, ends: [Bool], keepsCoefficients: Bool
+    _ engine: BoundEngine, _ node: NodeID, _ rows: OutputRows?, ends: [Bool], keepsCoefficients: Bool
   ) throws -> (Interval, BoundResult.LinearBounds?) {
-    let count = rows?.shape[0] ?? graph[node].shape.count
+    let count = rows?.count ?? graph[node].shape.count
     let batch = region.batch
-    let starts = Array(stride(from: 0, to: count, by: BoundEngine.blockSize))
+    let most = engine.blockSize()
+    let starts = Array(stride(from: 0, to: count, by: most))
     let blocks = try parallelMap(starts.count, threads: options.threads) { index -> Block in
       let start = starts[index]
-      let size = min(BoundEngine.blockSize, count - start)
+      let size = min(most, count - start)
       var rule = engine.crownRule(rows: size * batch, ends: ends, keepsCoefficients: keepsCoefficients)
       let seed: Covector
       if let rows {
-        let block = rows.examples(start..<(start + size)).reshaped([size] + graph[node].shape)
+        let block = rows.block(start..<(start + size)).reshaped([size] + graph[node].shape)
         seed = .same(batch == 1 ? block : .concatenatingBatches((0..<batch).map { _ in block }))
       } else {
         seed = .units(Array(start..<(start + size)))
@@ -427,11 +514,27 @@ struct BoundProblem {
       upperConstant: upperConstant)
   }
 
-  private func forwardBounds(_ engine: BoundEngine, _ node: NodeID, _ rows: Tensor<Double>?) throws
+  private func forwardBounds(_ engine: BoundEngine, _ node: NodeID, _ rows: OutputRows?) throws
     -> Interval
   {
-    let shape = rows.map { Shape([region.batch, $0.shape[0]]) } ?? ([region.batch] + graph[node].shape)
-    guard let bounds = try engine.formBounds(node, rows: rows) else { return full(try engine.interval(node)) }
-    return bounds.reshaped(shape)
+    let shape = rows.map { Shape([region.batch, $0.count]) } ?? ([region.batch] + graph[node].shape)
+    var parts: [Interval] = []
+    let count = rows?.count ?? 1
+    let most = rows == nil ? 1 : engine.blockSize()
+    for start in stride(from: 0, to: count, by: most) {
+      let block = rows?.block(start..<min(start + most, count))
+      guard let part = try engine.formBounds(node, rows: block) else {
+        return full(try engine.interval(node))
+      }
+      parts.append(part)
+    }
+    if parts.count == 1 { return parts[0].reshaped(shape) }
+    func join(_ side: (Interval) -> Tensor<Double>) -> Tensor<Double> {
+      let examples = (0..<region.batch).flatMap { b in
+        parts.flatMap { side($0).examples(b..<(b + 1)).elements }
+      }
+      return Tensor(shape, examples)
+    }
+    return Interval(lower: join(\.lower), upper: join(\.upper))
   }
 }

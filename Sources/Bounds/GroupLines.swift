@@ -32,18 +32,16 @@ struct GroupLines: Sendable {
         zip(l.elements, u.elements).map { max(abs($0), abs($1)) }
       }
       for group in lines.groups {
-        // A covector element is a sum over the group's outputs of one product each; the intercepts join a sum over
-        // all outputs.
-        let g = Rounding.gamma(group.outputs.count + 3)
+        // A covector element is a sum over the group's outputs of one product each, of which an outer product makes
+        // two and adds a third; the intercepts join a sum over all outputs.
+        let g = Rounding.gamma(group.outputs.count + 8)
         let sum = Rounding.gamma(outputs + 3)
-        let n = group.inputs.count
+        let own = group.inputs.map { sizes[Int($0)] }
+        let below = group.below.reach(own)
+        let above = group.above.reach(own)
         for (j, output) in group.outputs.enumerated() {
-          var reach = 0.0
-          for (i, input) in group.inputs.enumerated() {
-            let coefficient = max(abs(group.below[j * n + i]), abs(group.above[j * n + i]))
-            if coefficient != 0 { reach += coefficient * sizes[Int(input)] }
-          }
           let intercept = max(abs(group.belowIntercept[j]), abs(group.aboveIntercept[j]))
+          let reach = max(below[j], above[j])
           var error = (g * reach + sum * intercept) * (1 + 0x1p-20)
           if let rounding, let bounds {
             let size = max(abs(bounds.lower[flat: Int(output)]), abs(bounds.upper[flat: Int(output)]))
@@ -111,22 +109,54 @@ struct GroupLines: Sendable {
     var scattered = isContiguous ? [] : [Double](repeating: 0, count: rows * n)
     for (side, lines) in [group.below, group.above].enumerated() where isUsed[side] {
       parts[side].withUnsafeBufferPointer { part in
-        lines.withUnsafeBufferPointer { lines in
-          scattered.withUnsafeMutableBufferPointer { spread in
-            guard let part = part.baseAddress, let lines = lines.baseAddress,
-              let target = isContiguous ? y + start : spread.baseAddress
-            else { return }
-            Double.gemm(
-              transposeA: false, transposeB: false, m: rows, n: n, k: k, alpha: 1, part, lda: k, lines,
-              ldb: n,
-              beta: 1, target, ldc: isContiguous ? total : n)
-          }
+        scattered.withUnsafeMutableBufferPointer { spread in
+          guard let part = part.baseAddress, let target = isContiguous ? y + start : spread.baseAddress
+          else { return }
+          lines.accumulate(part, rows: rows, outputs: k, inputs: n, into: target, isContiguous ? total : n)
         }
       }
     }
     if isContiguous { return }
     for r in 0..<rows {
       for (i, input) in group.inputs.enumerated() { y[r * total + Int(input)] += scattered[r * n + i] }
+    }
+  }
+
+  /// The lines of single outputs, `[B * units, total]` and their intercepts: what `pull` makes of unit rows.
+  func rows(_ units: [Int], batch: Int) -> (
+    below: (inputs: [Double], constants: [Double]), above: (inputs: [Double], constants: [Double])
+  ) {
+    let total = offsets[offsets.count - 1]
+    var below = (
+      inputs: [Double](repeating: 0, count: batch * units.count * total),
+      constants: [Double](repeating: 0, count: batch * units.count)
+    )
+    var above = below
+    var places: [Int: [Int]] = [:]
+    for (r, unit) in units.enumerated() { places[unit, default: []].append(r) }
+    for b in 0..<batch {
+      for group in examples[examples.count == 1 ? 0 : b].groups {
+        for (j, output) in group.outputs.enumerated() {
+          for r in places[Int(output)] ?? [] {
+            let row = b * units.count + r
+            below.constants[row] = group.belowIntercept[j]
+            above.constants[row] = group.aboveIntercept[j]
+            for (i, input) in group.inputs.enumerated() {
+              below.inputs[row * total + Int(input)] = group.below[j, i]
+              above.inputs[row * total + Int(input)] = group.above[j, i]
+            }
+          }
+        }
+      }
+    }
+    return (below, above)
+  }
+
+  /// What rounding can do to such rows.
+  func charges(_ units: [Int], batch: Int) -> [Double] {
+    let n = charge.count / max(charge.batch, 1)
+    return (0..<batch).flatMap { b in
+      units.map { charge[flat: (charge.batch == 1 ? 0 : b) * n + $0] }
     }
   }
 
@@ -152,15 +182,12 @@ struct GroupLines: Sendable {
     return Tensor(writing: [rows] + shape) { z in
       for r in 0..<rows {
         for group in examples[examples.count == 1 ? 0 : r / each].groups {
-          let n = group.inputs.count
+          let values = group.inputs.map { element(x, Int($0), r) }
+          let (below, above) = (group.below.products(values), group.above.products(values))
           for (j, output) in group.outputs.enumerated() {
             let isBelow = a[flat: r * outputs + Int(output)] > 0
-            var sum = isBelow ? group.belowIntercept[j] : group.aboveIntercept[j]
-            for i in 0..<n {
-              let coefficient = isBelow ? group.below[j * n + i] : group.above[j * n + i]
-              sum += coefficient * element(x, Int(group.inputs[i]), r)
-            }
-            z[r * outputs + Int(output)] = sum
+            z[r * outputs + Int(output)] =
+              isBelow ? group.belowIntercept[j] + below[j] : group.aboveIntercept[j] + above[j]
           }
         }
       }

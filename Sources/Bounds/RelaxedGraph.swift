@@ -55,7 +55,7 @@ struct RelaxedGraph: Sendable {
     case .selection(let s): return .selection(s, inputs: x)
     case .discrete(let f):
       let bounds = try IntervalDomain(options.arithmetic).discrete(f, x, at: node)
-      return .copies(f, inputs: x, bounds: bounds)
+      return .copies(f, inputs: x, varies: node.inputs.map { varies[$0] }, bounds: bounds)
     case .composite(let c):
       guard let c = c as? any RelaxedComposite,
         let lines = GroupLines(c, inputs: x, rounding: options.arithmetic.rounding(of: node.elementType))

@@ -1,4 +1,5 @@
 import IR
+import Operators
 import Tensors
 
 /// The free slopes of one elementwise node for every row of an optimisation: elements whose line below (or above) may
@@ -45,10 +46,40 @@ struct RowLines: Sendable {
     update()
   }
 
+  /// Whether slopes of a function are worth optimising. Those of one that jumps are not: a line's intercept costs more
+  /// than the walk that uses it, and at a jump the default lines are seldom improved.
+  private static func hasChoice(_ f: any ElementwiseFunction) -> Bool {
+    !(f is any PiecewiseFunction) || f.pieces != nil
+  }
+
+  /// Whether any element of the function's argument has a free slope.
+  static func hasChoice(_ f: any ElementwiseFunction, _ lower: Tensor<Double>, _ upper: Tensor<Double>)
+    -> Bool
+  {
+    guard hasChoice(f) else { return false }
+    return (0..<lower.count).contains { i in
+      let (l, u) = (lower[flat: i], upper[flat: i])
+      return range(f, .below, l, u) != nil || range(f, .above, l, u) != nil
+    }
+  }
+
+  /// The slopes that a line may have, if there are several.
+  private static func range(_ f: any ElementwiseFunction, _ side: Side, _ l: Double, _ u: Double)
+    -> ClosedRange<Double>?
+  {
+    guard l < u, l.isFinite, u.isFinite, f.linearPiece(l, u) == nil else { return nil }
+    let range = f.slopeLimits(side: side, l, u)
+    guard range.lowerBound < range.upperBound, range.lowerBound.isFinite, range.upperBound.isFinite else {
+      return nil
+    }
+    return range
+  }
+
   private static func free(
     _ f: any ElementwiseFunction, _ side: Side, _ start: Tensor<Double>, _ lower: Tensor<Double>,
     _ upper: Tensor<Double>, _ examples: Int, _ rows: Int
   ) -> Free? {
+    guard hasChoice(f) else { return nil }
     let n = lower.count / max(examples, 1)
     var elements: [Int] = []
     var limits = [ClosedRange<Double>?](repeating: nil, count: examples * n)
@@ -56,11 +87,7 @@ struct RowLines: Sendable {
       var isFree = false
       for b in 0..<examples {
         let (l, u) = (lower[flat: b * n + j], upper[flat: b * n + j])
-        guard l < u, l.isFinite, u.isFinite, f.linearPiece(l, u) == nil else { continue }
-        let range = f.slopeLimits(side: side, l, u)
-        guard range.lowerBound < range.upperBound, range.lowerBound.isFinite, range.upperBound.isFinite else {
-          continue
-        }
+        guard let range = Self.range(f, side, l, u) else { continue }
         limits[b * n + j] = range
         isFree = true
       }

@@ -63,6 +63,17 @@ struct SlopeOptimizer {
     }
   }
 
+  /// Whether bounds of a node depend on any slope that is free.
+  static func hasChoice(_ relaxed: RelaxedGraph, target: NodeID) -> Bool {
+    let needed = relaxed.graph.ancestors(of: [target])
+    return relaxed.graph.nodes.contains { node in
+      guard needed[node.id], case .elementwise(let f) = node.operation,
+        case .lines? = relaxed.relaxations[node.id], let x = relaxed.intervals[node.inputs[0]]
+      else { return false }
+      return RowLines.hasChoice(f, x.lower, x.upper)
+    }
+  }
+
   /// Whether there is anything to optimise.
   var isFree: Bool { !lines.isEmpty || !splits.isEmpty }
 

@@ -76,7 +76,26 @@ public struct IntervalDomain: Domain, Sendable {
     // The radius is at least gd times all magnitudes: where it stays below gd times the largest number, no partial sum
     // overflows.
     if let deployed { result = result.overflowed(deployed) { radius[flat: $0] < gd * deployed.largest } }
-    return result
+    return keepingZeros(result, map, x, center, radius)
+  }
+
+  /// A sum of products with factors that are exactly 0 is 0 in every arithmetic: nothing underflows in it.
+  private func keepingZeros(
+    _ result: Interval, _ map: Affine, _ x: [Interval], _ center: Tensor<Double>, _ radius: Tensor<Double>
+  ) -> Interval {
+    // Of longer sums it matters less, and would cost a second product.
+    guard map.maps.allSatisfy({ $0.fanIn <= 1 }),
+      (0..<center.count).contains(where: { center[flat: $0] == 0 && radius[flat: $0] == 0 })
+    else { return result }
+    // Which outputs have a term at all: products with 1 neither vanish nor round.
+    let terms = sum(map.maps, x.map { $0.magnitude.map { $0 == 0 ? 0 : 1 } }, magnitude: true)
+    var kept = result
+    let n = terms.count / max(terms.batch, 1)
+    for i in 0..<terms.count where terms[flat: i] == 0 && (map.bias?.values[flat: i % n] ?? 0) == 0 {
+      kept.lower[flat: i] = 0
+      kept.upper[flat: i] = 0
+    }
+    return kept
   }
 
   /// Sums of inputs, each moved or negated but not scaled (up to roundings of a stored 1), and a bias, so that ends are sums of ends and a bound that is

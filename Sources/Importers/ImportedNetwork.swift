@@ -17,20 +17,51 @@ public struct ImportedNetwork: Sendable {
   public var boundInputs: [String]
   /// The number of elements of the file's floating-point weights; nil if the importer does not count them.
   public var storedParameterCount: Int?
+  /// Extents that the file leaves open and that nothing settled.
+  public var assumedExtents: [AssumedExtent]
 
   /// The number of parameters: the elements of the file's floating-point weights, or those of the graph's constants.
   public var parameterCount: Int { storedParameterCount ?? graph.parameterCount }
 
   public init(
     graph: Graph, file: String, format: String, operatorCounts: [String: Int] = [:],
-    boundInputs: [String] = [], storedParameterCount: Int? = nil
+    boundInputs: [String] = [], storedParameterCount: Int? = nil, assumedExtents: [AssumedExtent] = []
   ) {
     self.storedParameterCount = storedParameterCount
+    self.assumedExtents = assumedExtents
     self.graph = graph
     self.file = file
     self.format = format
     self.operatorCounts = operatorCounts
     self.boundInputs = boundInputs
+  }
+}
+
+/// An extent of an input that the file leaves open, and what it was taken to be.
+public struct AssumedExtent: Sendable, Hashable {
+  public var input: String
+  public var axis: Int
+  /// The dimension's name in the file; empty if it has none.
+  public var name: String
+  public var extent: Int
+
+  public init(input: String, axis: Int, name: String, extent: Int) {
+    self.input = input
+    self.axis = axis
+    self.name = name
+    self.extent = extent
+  }
+}
+
+/// What people are told of such extents.
+public enum AssumedExtents {
+  /// `the extents that the file leaves open were assumed: x axis 2 (width) = 1; ...`
+  public static func text(_ extents: [AssumedExtent]) -> String {
+    let list = extents.map { extent in
+      "\(extent.input) axis \(extent.axis)\(extent.name.isEmpty ? "" : " (\(extent.name))") = \(extent.extent)"
+    }
+    return "extents that the file leaves open were assumed: \(list.joined(separator: ", ")) "
+      + "(--shape NAME=1,2,3 or an input with its shape settles them)"
   }
 }
 

@@ -18,7 +18,8 @@ public struct LoadedNetwork: Sendable {
   ///
   /// - Throws: `FileError`, `UnsupportedOperator`, `GraphError`.
   public init(
-    network path: String, box: BoxDocument, batch: Int? = nil, arithmetic: Arithmetic = .real
+    network path: String, box: BoxDocument, batch: Int? = nil, shapes: [String: Shape] = [:],
+    arithmetic: Arithmetic = .real
   ) throws {
     let values: NamedOrSingle<DecimalTensor> =
       switch box.boxes {
@@ -27,8 +28,8 @@ public struct LoadedNetwork: Sendable {
       }
     let corner = InputDocument(file: box.file, values: values)
     network = try ImportedNetwork.load(
-      path, batch: batch, document: corner, arithmetic: arithmetic)
-    inputs = try NetworkInputs(corner, for: network.graph)
+      path, batch: batch, shapes: shapes, document: corner, arithmetic: arithmetic)
+    inputs = try network.inputs(from: corner)
   }
 
   /// Checks that a region leaves alone the inputs whose values the shapes of the graph depend on.
@@ -48,10 +49,12 @@ public struct LoadedNetwork: Sendable {
   ///
   /// - Parameters:
   ///   - batch: extent of a dynamic leading dimension; 1 if nil.
+  ///   - shapes: shapes of inputs with extents that the file leaves open, by name.
   ///   - arithmetic: what the network is read for (see `ImportOptions`).
   /// - Throws: `FileError`, `UnsupportedOperator`, `GraphError`.
   public init(
-    network path: String, input: String? = nil, batch: Int? = nil, arithmetic: Arithmetic = .real
+    network path: String, input: String? = nil, batch: Int? = nil, shapes: [String: Shape] = [:],
+    arithmetic: Arithmetic = .real
   ) throws {
     var document: InputDocument?
     var source: NetworkInputs.Source?
@@ -62,9 +65,9 @@ public struct LoadedNetwork: Sendable {
       source = .sample(sample)
     }
     network = try ImportedNetwork.load(
-      path, batch: batch, document: document, arithmetic: arithmetic)
+      path, batch: batch, shapes: shapes, document: document, arithmetic: arithmetic)
     if let document {
-      inputs = try NetworkInputs(document, for: network.graph, source: source)
+      inputs = try network.inputs(from: document, source: source)
     } else {
       inputs = NetworkInputs(zerosFor: network.graph)
     }
@@ -72,17 +75,51 @@ public struct LoadedNetwork: Sendable {
 }
 
 extension ImportedNetwork {
-  /// Reads a network, with extents that the file leaves open taken from the values of `document`.
+  /// The values of a document; an error says which extents were assumed.
+  func inputs(from document: InputDocument, source: NetworkInputs.Source? = nil) throws -> NetworkInputs {
+    do {
+      return try NetworkInputs(document, for: graph, source: source)
+    } catch var error as FileError where !assumedExtents.isEmpty {
+      error.reason += "; " + AssumedExtents.text(assumedExtents)
+      throw error
+    }
+  }
+
+  /// Reads a network, with extents that the file leaves open taken from `shapes` and the values of `document`.
+  ///
+  /// - Throws: what importers throw, and `FileError` for a shape of an input that the network does not have or that is
+  ///   not the input's.
   public static func load(
-    _ path: String, batch: Int? = nil, document: InputDocument?, arithmetic: Arithmetic = .real
+    _ path: String, batch: Int? = nil, shapes: [String: Shape] = [:], document: InputDocument?,
+    arithmetic: Arithmetic = .real
   ) throws -> ImportedNetwork {
-    let options = ImportOptions(batch: batch, arithmetic: arithmetic)
+    let network = try load(
+      path, ImportOptions(batch: batch, shapes: shapes, arithmetic: arithmetic), document)
+    for (name, shape) in shapes.sorted(by: { $0.key < $1.key }) {
+      guard let node = network.graph.inputNodes.first(where: { $0.name == name }) else {
+        let names = network.graph.inputNodes.map(\.name).joined(separator: ", ")
+        throw FileError(
+          file: path, reason: "a shape was given for '\(name)', which is no input; its inputs are \(names)")
+      }
+      guard node.shape == shape else {
+        throw FileError(
+          file: path, place: "input '\(name)'",
+          reason: "has shape \(node.shape); the shape given for it is \(shape)")
+      }
+    }
+    return network
+  }
+
+  private static func load(_ path: String, _ options: ImportOptions, _ document: InputDocument?) throws
+    -> ImportedNetwork
+  {
     guard let document else { return try Importer.load(path, options) }
     switch document.values {
     case .named(let entries):
       return try load(path, options, entries.map { ($0.name, $0.value) })
     case .single(let value):
-      // The name is known only once the file is read; a second reading is needed only if the shape does not fit.
+      // The name is known only once the file is read; a second reading is needed only if the shape does not fit, or
+      // what the file says cannot be built.
       let first: ImportedNetwork
       do {
         first = try Importer.load(path, options)
@@ -91,6 +128,11 @@ extension ImportedNetwork {
       {
         // An extent is open; the error names the input.
         return try load(path, options, [(open.node, value)])
+      } catch {
+        guard value.shape != nil, let name = try? OnnxImporter.inputNames(path: path), name.count == 1 else {
+          throw error
+        }
+        return try load(path, options, [(name[0], value)])
       }
       guard let node = first.graph.inputNodes.first, first.graph.inputs.count == 1,
         node.shape.count != value.count
@@ -112,8 +154,13 @@ extension ImportedNetwork {
     do {
       return try Importer.load(path, given)
     } catch let failure as FileError {
-      // The values may lack or add axes of extent 1, or not fit at all: what the file itself says decides.
-      guard let plain = try? Importer.load(path, options) else { throw failure }
+      // The values may lack or add axes of extent 1: then what the file itself says decides. If they do not fit that
+      // either, the failure says why.
+      guard let plain = try? Importer.load(path, options),
+        named.allSatisfy({ name, value in
+          plain.graph.inputNodes.first { $0.name == name }.map { $0.shape.count == value.count } ?? true
+        })
+      else { throw failure }
       return plain
     }
   }

@@ -3,6 +3,7 @@ import Bounds
 import Domains
 import IR
 import Inputs
+import Tensors
 
 extension BoundMethod: ExpressibleByArgument {}
 extension SlopePolicy: ExpressibleByArgument {}
@@ -16,6 +17,33 @@ struct NameList: ExpressibleByArgument {
   init?(argument: String) {
     names = argument.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
     if names.contains(where: \.isEmpty) { return nil }
+  }
+}
+
+/// The shape of one input: `x=1,3,64,64`.
+struct InputShape: ExpressibleByArgument {
+  var name: String
+  var shape: Shape
+
+  init?(argument: String) {
+    // Names may hold anything, extents do not hold an equals sign.
+    guard let split = argument.lastIndex(of: "="), split > argument.startIndex else { return nil }
+    name = String(argument[..<split])
+    let text = argument[argument.index(after: split)...]
+    let extents = text.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) }
+    let dims = extents.compactMap { $0 }
+    guard text.isEmpty || dims.count == extents.count,
+      dims.allSatisfy({ $0 >= 0 && $0 <= Int(Int32.max) })
+    else { return nil }
+    shape = Shape(dims)
+  }
+
+  static func shapes(_ list: [InputShape]) throws -> [String: Shape] {
+    var shapes: [String: Shape] = [:]
+    for entry in list where shapes.updateValue(entry.shape, forKey: entry.name) != nil {
+      throw ValidationError("--shape: input '\(entry.name)' is given two shapes")
+    }
+    return shapes
   }
 }
 

@@ -51,7 +51,7 @@ extension BoundResult {
   /// What is known of every network.
   static func unbounded(_ graph: Graph, rows: OutputRows?) -> BoundResult {
     let shapes =
-      rows.map { [Shape([1, $0.rows.shape[0]])] } ?? graph.outputs.map { [1] + graph[$0.node].shape }
+      rows.map { [Shape([1, $0.count])] } ?? graph.outputs.map { [1] + graph[$0.node].shape }
     return BoundResult(
       method: .ibp,
       outputs: shapes.map {

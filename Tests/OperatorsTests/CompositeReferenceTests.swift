@@ -65,9 +65,9 @@ import Testing
       guard let group = composite.relax(lower: [lower], upper: [upper])?.groups.first else { continue }
       for k in 0..<n {
         let slack = tableError * row.value[k].magnitude
-        func line(_ slopes: [Double], _ intercept: Double) -> Rational {
+        func line(_ slopes: LineCoefficients, _ intercept: Double) -> Rational {
           var sum = Rational(intercept)
-          for i in 0..<n { sum.addProduct(Rational(slopes[k * n + i]), Rational(row.argument[i])) }
+          for i in 0..<n { sum.addProduct(slopes.exact(k, i), Rational(row.argument[i])) }
           return sum
         }
         if group.belowIntercept[k].isFinite {
@@ -78,5 +78,15 @@ import Testing
         }
       }
     }
+  }
+}
+
+extension LineCoefficients {
+  /// An element as the exact number it stands for.
+  fileprivate func exact(_ row: Int, _ column: Int) -> Rational {
+    guard case .outer(let scale, let vector, let diagonal) = self else { return Rational(self[row, column]) }
+    var element = row == column ? Rational(diagonal[row]) : Rational(0)
+    element.addProduct(Rational(scale[row]), Rational(vector[column]))
+    return element
   }
 }

@@ -83,16 +83,15 @@ import Testing
             #expect(range.upper[flat: i] >= y[flat: i] - tolerance, "\(composite.name) \(radius)")
           }
           for group in lines?.groups ?? [] {
-            let n = group.inputs.count
             for (j, output) in group.outputs.enumerated() {
               var low = group.belowIntercept[j]
               var high = group.aboveIntercept[j]
               var size = low.magnitude + high.magnitude + 1
               for (i, input) in group.inputs.enumerated() {
-                low += group.below[j * n + i] * x[flat: Int(input)]
-                high += group.above[j * n + i] * x[flat: Int(input)]
-                size += (group.below[j * n + i] * x[flat: Int(input)]).magnitude
-                size += (group.above[j * n + i] * x[flat: Int(input)]).magnitude
+                low += group.below[j, i] * x[flat: Int(input)]
+                high += group.above[j, i] * x[flat: Int(input)]
+                size += (group.below[j, i] * x[flat: Int(input)]).magnitude
+                size += (group.above[j, i] * x[flat: Int(input)]).magnitude
               }
               let value = y[flat: Int(output)]
               #expect(low <= value + 1e-14 * size, "\(composite.name) \(radius)")
@@ -134,8 +133,8 @@ import Testing
           var below = group.belowIntercept[k]
           var above = group.aboveIntercept[k]
           for i in 0..<n {
-            below += group.below[k * n + i] * center[flat: i]
-            above += group.above[k * n + i] * center[flat: i]
+            below += group.below[k, i] * center[flat: i]
+            above += group.above[k, i] * center[flat: i]
           }
           // The gap is of second order.
           #expect(value[flat: k] - below <= 10 * near * near)
@@ -159,7 +158,9 @@ import Testing
         let range = composite.enclose(lower: [Tensor([3], l)], upper: [Tensor([3], u)])
         for i in 0..<3 { #expect(range.lower[flat: i] <= range.upper[flat: i]) }
         let group = try #require(composite.relax(lower: [Tensor([3], l)], upper: [Tensor([3], u)])).groups[0]
-        #expect(!(group.below + group.above).contains { !$0.isFinite })
+        for j in 0..<3 {
+          for i in 0..<3 { #expect(group.below[j, i].isFinite && group.above[j, i].isFinite) }
+        }
         #expect(!(group.belowIntercept + group.aboveIntercept).contains { $0.isNaN })
       }
     }
@@ -201,10 +202,10 @@ import Testing
         let limit = (isCentered ? 2.0 : 3.0).squareRoot()
         #expect(range.upper[flat: k] <= limit * 1.0001 && range.lower[flat: k] >= -limit * 1.0001)
         func below(_ x: Double, _ y: Double) -> Double {
-          group.below[0] * x + group.below[1] * y + group.belowIntercept[0]
+          group.below[0, 0] * x + group.below[0, 1] * y + group.belowIntercept[0]
         }
         func above(_ x: Double, _ y: Double) -> Double {
-          group.above[0] * x + group.above[1] * y + group.aboveIntercept[0]
+          group.above[0, 0] * x + group.above[0, 1] * y + group.aboveIntercept[0]
         }
         #expect(below(center[k], v.0 / 2 + v.1 / 2) >= range.lower[flat: k] - 1e-9)
         #expect(above(center[k], v.0 / 2 + v.1 / 2) <= range.upper[flat: k] + 1e-9)
@@ -212,7 +213,8 @@ import Testing
           let x = sample[k]
           let value = x / (y + epsilon).squareRoot()
           let size =
-            (group.below[1] * y).magnitude + (group.above[1] * y).magnitude + group.above[0].magnitude
+            (group.below[0, 1] * y).magnitude + (group.above[0, 1] * y).magnitude
+            + group.above[0, 0].magnitude
           let tolerance = 1e-13 * (1 + value.magnitude + size)
           #expect(below(x, y) <= value + tolerance)
           #expect(above(x, y) >= value - tolerance)

@@ -37,21 +37,20 @@ extension RelaxedComposite {
 /// Linear bounds of the outputs of a composite on a box, in groups of outputs that depend on the same inputs.
 public struct CompositeRelaxation: Sendable {
   /// For output j of the group (at `outputs[j]`) and every point x of the box,
-  /// `sum_i below[j * inputs.count + i] * x[inputs[i]] + belowIntercept[j] <= y[outputs[j]]`, and likewise above.
+  /// `sum_i below[j, i] * x[inputs[i]] + belowIntercept[j] <= y[outputs[j]]`, and likewise above.
   public struct Group: Sendable {
     /// Flat indices of the outputs.
     public var outputs: [Int32]
     /// Flat indices into the concatenation of the flattened inputs.
     public var inputs: [Int32]
-    /// `outputs.count x inputs.count`, row-major.
-    public var below: [Double]
-    public var above: [Double]
+    public var below: LineCoefficients
+    public var above: LineCoefficients
     public var belowIntercept: [Double]
     public var aboveIntercept: [Double]
 
     public init(
-      outputs: [Int32], inputs: [Int32], below: [Double], above: [Double], belowIntercept: [Double],
-      aboveIntercept: [Double]
+      outputs: [Int32], inputs: [Int32], below: LineCoefficients, above: LineCoefficients,
+      belowIntercept: [Double], aboveIntercept: [Double]
     ) {
       self.outputs = outputs
       self.inputs = inputs
@@ -66,4 +65,23 @@ public struct CompositeRelaxation: Sendable {
   public var groups: [Group]
 
   public init(groups: [Group]) { self.groups = groups }
+}
+
+/// The coefficients of a group's lines: one row per output, one column per input.
+public enum LineCoefficients: Sendable {
+  /// Row-major numbers.
+  case dense([Double], columns: Int)
+  /// `scale[j] * vector[i]`, plus `diagonal[j]` where i = j; as many rows as columns. Every element is this exact
+  /// number, of which no rounded copy exists: a matrix would take memory quadratic in the width of a softmax.
+  case outer(scale: [Double], vector: [Double], diagonal: [Double])
+
+  /// An element, rounded to a Double.
+  public subscript(row: Int, column: Int) -> Double {
+    switch self {
+    case .dense(let elements, let columns): return elements[row * columns + column]
+    case .outer(let scale, let vector, let diagonal):
+      let product = scale[row] * vector[column]
+      return row == column ? product + diagonal[row] : product
+    }
+  }
 }

@@ -36,6 +36,15 @@ extension OnnxImporter {
     }
   }
 
+  /// The names of a model's inputs that have no value built in, whether or not it can be imported.
+  ///
+  /// - Throws: `FileError` when the file cannot be read.
+  public static func inputNames(path: String) throws -> [String] {
+    let graph = try OnnxModelFile(path: path).model.graph
+    let known = Set(graph.initializer.map(\.name) + graph.sparseInitializer.map(\.values.name))
+    return graph.input.map(\.name).filter { !known.contains($0) }
+  }
+
   /// The names of the operators that can be imported, in alphabetical order.
   public static var supportedOperators: [String] { OnnxOperators.supported }
 }

@@ -43,6 +43,10 @@ public struct OnnxImporter: Sendable {
       let session = try OnnxSession(file, options, bound: bound)
       do {
         return try session.network()
+      } catch var error as FileError where !session.assumedExtents.isEmpty {
+        // Extents that nobody gave may be why.
+        error.reason += "; " + AssumedExtents.text(session.assumedExtents)
+        throw error
       } catch let needed as StaticValueNeededAt {
         let found = needed.inputs.filter { options.values[$0] != nil && !bound.contains($0) }
         guard !found.isEmpty, found.count == needed.inputs.filter({ !bound.contains($0) }).count else {
@@ -83,6 +87,8 @@ final class OnnxSession {
   var operatorCounts: [String: Int] = [:]
   /// Names in the file of graph nodes.
   var names: [NodeID: String] = [:]
+  /// Extents that the file leaves open and nothing settled.
+  var assumedExtents: [AssumedExtent] = []
 
   struct FunctionKey: Hashable {
     var domain: String
@@ -170,21 +176,34 @@ final class OnnxSession {
     let written = named(lowering.builder.build()).prunedToOutputs()
     return ImportedNetwork(
       graph: options.arithmetic == .real
-        ? NormalizationFusion.apply(to: ActivationFusion.apply(to: written)) : written,
+        ? SoftmaxFusion.apply(to: NormalizationFusion.apply(to: ActivationFusion.apply(to: written)))
+        : written,
       file: file.tensors.file,
       format: "ONNX, \(opset)IR \(model.irVersion)", operatorCounts: operatorCounts,
       boundInputs: graph.input.map(\.name).filter { bound.contains($0) },
-      storedParameterCount: Self.parameterCount(graph))
+      storedParameterCount: Self.parameterCount(graph), assumedExtents: assumedExtents)
   }
 
-  /// The number of elements of the floating-point initialisers.
+  /// The number of elements of the floating-point weights: initialisers and the tensors of Constant nodes, subgraphs
+  /// included.
   private static func parameterCount(_ graph: Onnx_GraphProto) -> Int {
-    graph.initializer.reduce(0) { total, proto in
-      guard let type = OnnxElementType(rawValue: Int(proto.dataType)),
-        elementType(type)?.isFloatingPoint == true
-      else { return total }
-      return total + (Shape(proto.dims.map { Int($0) }).checkedCount(limit: Lowering.sizeLimit) ?? 0)
+    var total = 0
+    for proto in graph.initializer { total += parameterCount(proto) }
+    for node in graph.node {
+      for attribute in node.attribute {
+        if node.opType == "Constant", attribute.hasT { total += parameterCount(attribute.t) }
+        if attribute.hasG { total += parameterCount(attribute.g) }
+        for inner in attribute.graphs { total += parameterCount(inner) }
+      }
     }
+    return total
+  }
+
+  private static func parameterCount(_ proto: Onnx_TensorProto) -> Int {
+    guard let type = OnnxElementType(rawValue: Int(proto.dataType)),
+      elementType(type)?.isFloatingPoint == true
+    else { return 0 }
+    return Shape(proto.dims.map { Int($0) }).checkedCount(limit: Lowering.sizeLimit) ?? 0
   }
 
   /// The graph whose nodes carry the names of the file's values.

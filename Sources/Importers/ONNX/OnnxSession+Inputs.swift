@@ -88,7 +88,7 @@ extension OnnxSession {
     let given = options.shapes[input.name] ?? options.values[input.name]?.shape
     let shape: Shape
     if tensor.hasShape {
-      shape = try self.shape(tensor.shape, given, named, place)
+      shape = try self.shape(tensor.shape, given, named, place, input.name)
     } else if let given {
       shape = given
     } else {
@@ -110,7 +110,8 @@ extension OnnxSession {
   }
 
   private func shape(
-    _ proto: Onnx_TensorShapeProto, _ given: Shape?, _ named: [String: Int], _ place: String
+    _ proto: Onnx_TensorShapeProto, _ given: Shape?, _ named: [String: Int], _ place: String,
+    _ input: String
   ) throws -> Shape {
     if let given, given.rank != proto.dim.count {
       throw malformed(place, "has \(proto.dim.count) axes, the shape given for it is \(given)")
@@ -125,10 +126,11 @@ extension OnnxSession {
         }
       } else if let given {
         extent = given[axis]
-      } else if !dim.dimParam.isEmpty {
-        extent = named[dim.dimParam] ?? 1
+      } else if let known = dim.dimParam.isEmpty ? (axis == 0 ? options.batch : nil) : named[dim.dimParam] {
+        extent = known
       } else {
-        extent = axis == 0 ? options.batch ?? 1 : 1
+        extent = 1
+        assumedExtents.append(AssumedExtent(input: input, axis: axis, name: dim.dimParam, extent: extent))
       }
       dims.append(extent)
     }

@@ -118,16 +118,17 @@ public struct DeviationScaling: RelaxedComposite {
     for k in 0..<shape.count {
       let block = k / n
       var group = CompositeRelaxation.Group(
-        outputs: [Int32(k)], inputs: [Int32(k), Int32(shape.count + block)], below: [0, 0], above: [0, 0],
+        outputs: [Int32(k)], inputs: [Int32(k), Int32(shape.count + block)],
+        below: .dense([0, 0], columns: 2), above: .dense([0, 0], columns: 2),
         belowIntercept: [constants.lower[flat: k]], aboveIntercept: [constants.upper[flat: k]])
       let box = Box(
         c: (lower[0][flat: k], upper[0][flat: k]),
         v: (max(lower[1][flat: block], 0), max(upper[1][flat: block], 0)))
       if let plane = plane(box, side: .below, constant: constants.lower[flat: k]) {
-        (group.below, group.belowIntercept) = ([plane.c, plane.v], [plane.intercept])
+        (group.below, group.belowIntercept) = (.dense([plane.c, plane.v], columns: 2), [plane.intercept])
       }
       if let plane = plane(box, side: .above, constant: constants.upper[flat: k]) {
-        (group.above, group.aboveIntercept) = ([plane.c, plane.v], [plane.intercept])
+        (group.above, group.aboveIntercept) = (.dense([plane.c, plane.v], columns: 2), [plane.intercept])
       }
       groups.append(group)
     }

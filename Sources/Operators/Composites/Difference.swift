@@ -68,8 +68,8 @@ public struct Difference: RelaxedComposite {
             lower[0][flat: j], upper[0][flat: j], by: lower[1][flat: j], upper[1][flat: j]))
         return .init(
           outputs: [Int32(j)], inputs: [Int32(j), Int32(n + j)],
-          below: [lines.below.value, lines.below.difference],
-          above: [lines.above.value, lines.above.difference],
+          below: .dense([lines.below.value, lines.below.difference], columns: 2),
+          above: .dense([lines.above.value, lines.above.difference], columns: 2),
           belowIntercept: [lines.below.intercept], aboveIntercept: [lines.above.intercept])
       })
   }

@@ -142,34 +142,63 @@ struct SoftmaxRow {
     return frame
   }
 
-  private func constants(_ low: [Double], _ high: [Double], _ indices: [Int32]) -> CompositeRelaxation.Group {
-    let zeros = [Double](repeating: 0, count: n * n)
-    return CompositeRelaxation.Group(
-      outputs: indices, inputs: indices, below: zeros, above: zeros, belowIntercept: low, aboveIntercept: high
-    )
+  /// The coefficients `scale_k vector_i`, plus `diagonal_k` where i = k, and the intercepts of one side's lines.
+  private struct Side {
+    var scale: [Double]
+    var vector: [Double]
+    var diagonal: [Double]
+    var intercept: [Double]
+
+    /// Constant lines.
+    init(_ values: [Double]) {
+      scale = [Double](repeating: 0, count: values.count)
+      vector = scale
+      diagonal = scale
+      intercept = values
+    }
+
+    var coefficients: LineCoefficients { .outer(scale: scale, vector: vector, diagonal: diagonal) }
   }
 
-  /// The intercept, for x itself, of a line J x' + value: J x' = J x - shift sum J. All sums have at most n + 2 terms, so
-  /// they err by at most (n + 4) 2u of the sum of magnitudes; `slack` >= 0 holds whatever else is unknown.
+  private func group(_ below: Side, _ above: Side, _ indices: [Int32]) -> CompositeRelaxation.Group {
+    CompositeRelaxation.Group(
+      outputs: indices, inputs: indices, below: below.coefficients, above: above.coefficients,
+      belowIntercept: below.intercept, aboveIntercept: above.intercept)
+  }
+
+  /// Sums over a vector that every line of a side shares: of its products with a point and of its elements, and of their
+  /// magnitudes.
+  private struct Sums {
+    var product = 0.0
+    var productSize = 0.0
+    var total = 0.0
+    var totalSize = 0.0
+
+    init(_ vector: [Double], at point: [Double]) {
+      for (v, p) in zip(vector, point) {
+        product += v * p
+        productSize += (v * p).magnitude
+        total += v
+        totalSize += v.magnitude
+      }
+    }
+  }
+
+  /// The intercept, for x itself, of a line J x' + value with J_i = scale vector_i + [i = k] diagonal:
+  /// J x' = J x - shift sum J, so it is value - J point - shift sum J. All sums have at most n + 4 terms, so they err by at
+  /// most (n + 8) 2u of the sum of magnitudes; `slack` >= 0 holds whatever else is unknown.
   /// - Parameter sign: 1 for a line below, -1 for a line above.
   private func intercept(
-    value: Double, size: Double, line: UnsafePointer<Double>, at point: [Double], shift: Double,
-    slack: Double,
-    sign: Double
+    value: Double, size: Double, scale: Double, diagonal: Double, _ sums: Sums, at point: Double,
+    shift: Double, slack: Double, sign: Double
   ) -> Double {
-    var sum = value
-    var magnitude = size
-    var total = 0.0
-    var absolute = 0.0
-    for i in 0..<n {
-      let product = line[i] * point[i]
-      sum -= product
-      magnitude += product.magnitude
-      total += line[i]
-      absolute += line[i].magnitude
-    }
-    sum -= shift * total
-    magnitude += shift.magnitude * absolute + sum.magnitude
+    let product = scale * sums.product
+    let own = diagonal * point
+    let total = scale * sums.total + diagonal
+    let sum = value - product - own - shift * total
+    let magnitude =
+      size + scale.magnitude * sums.productSize + own.magnitude
+      + shift.magnitude * (scale.magnitude * sums.totalSize + diagonal.magnitude) + sum.magnitude
     let error = Double(2 * n + 16) * 0x1p-52 * magnitude + slack * (1 + 0x1p-40) + 0x1p-1000
     let result = sum - sign * error
     return result.isNaN ? -sign * .infinity : result
@@ -187,8 +216,8 @@ struct SoftmaxRow {
   /// above it, and c >= 0.
   func softmaxLines(indices: [Int32]) -> CompositeRelaxation.Group {
     let (low, high) = probabilities()
-    var group = constants(low, high, indices)
-    guard let frame = frame() else { return group }
+    var (below, above) = (Side(low), Side(high))
+    guard let frame = frame() else { return group(below, above, indices) }
     let p = frame.point
     var bound = 0.0
     var terms = 0.0
@@ -198,29 +227,25 @@ struct SoftmaxRow {
       terms += product.magnitude + frame.intercept[i].magnitude
     }
     let rho = Double(n + 4) * 0x1p-52 * terms / bound
-    if bound > 0 && rho < 0x1p-10 {
-      lowerLines(frame, bound: bound, q: 3 * rho + 0x1p-45, &group)
-    }
-    upperLines(frame, low, high, &group)
-    return group
+    if bound > 0 && rho < 0x1p-10 { lowerLines(frame, bound: bound, q: 3 * rho + 0x1p-45, &below) }
+    upperLines(frame, low, high, &above)
+    return group(below, above, indices)
   }
 
-  private func lowerLines(_ frame: Frame, bound: Double, q: Double, _ group: inout CompositeRelaxation.Group)
-  {
-    let share = frame.slope.map { $0 / bound }
+  /// Gradient -g share_i, plus g where i = k.
+  private func lowerLines(_ frame: Frame, bound: Double, q: Double, _ below: inout Side) {
+    below.vector = frame.slope.map { $0 / bound }
+    let sums = Sums(below.vector, at: frame.point)
     var spread = 0.0
-    for i in 0..<n { spread += share[i] * frame.radius[i] }
+    for i in 0..<n { spread += below.vector[i] * frame.radius[i] }
     for k in 0..<n {
       let g = exp(frame.point[k]) / bound
-      for i in 0..<n { group.below[k * n + i] = -g * share[i] }
-      group.below[k * n + k] = g * (1 - share[k])
+      below.scale[k] = -g
+      below.diagonal[k] = g
       let slack = q * g * (1 + (spread + frame.radius[k]) * (1 + 0x1p-40)) + 0x1p-1000 * frame.radius[k]
-      group.belowIntercept[k] = group.below.withUnsafeBufferPointer { lines in
-        // The buffer has n * n elements, so it has an address when there is a k.
-        intercept(
-          value: g, size: g, line: lines.baseAddress! + k * n, at: frame.point, shift: frame.shift,
-          slack: slack, sign: 1)
-      }
+      below.intercept[k] = intercept(
+        value: g, size: g, scale: -g, diagonal: g, sums, at: frame.point[k], shift: frame.shift,
+        slack: slack, sign: 1)
     }
   }
 
@@ -240,11 +265,11 @@ struct SoftmaxRow {
     return (share, error, top, log(sum))
   }
 
-  private func upperLines(
-    _ frame: Frame, _ low: [Double], _ high: [Double], _ group: inout CompositeRelaxation.Group
-  ) {
+  private func upperLines(_ frame: Frame, _ low: [Double], _ high: [Double], _ above: inout Side) {
     let exponential = Exp()
     let (share, shareError, top, logSum) = pointShares(frame)
+    above.vector = share
+    let sums = Sums(share, at: frame.point)
     var slackShares = 0.0
     for i in 0..<n { slackShares += shareError[i] * frame.radius[i] }
     for k in 0..<n {
@@ -254,8 +279,8 @@ struct SoftmaxRow {
       guard a.isFinite, a < b else { continue }
       let c = max(0, exponential.slopes(a, b, .adaptive).above)
       let chord = exponential.support(slope: c, side: .above, a, b).intercept
-      for i in 0..<n { group.above[k * n + i] = -c * share[i] }
-      group.above[k * n + k] = c * (1 - share[k])
+      above.scale[k] = -c
+      above.diagonal[k] = c
       let offset = frame.point[k] - top
       let w = offset - logSum
       // The sum in LSE is off by 2 relative, its logarithm by that plus `call` of itself, the differences by u each.
@@ -263,12 +288,9 @@ struct SoftmaxRow {
       // The gradient errs by c (shareError + 2u |its terms|).
       let gradientError = slackShares + 4 * ElementaryError.unit * frame.radius[k]
       let slack = c * (wError + gradientError * (1 + 0x1p-40)) + 0x1p-1000 * frame.radius[k]
-      group.aboveIntercept[k] = group.above.withUnsafeBufferPointer { lines in
-        // As above.
-        intercept(
-          value: chord + c * w, size: chord.magnitude + (c * w).magnitude, line: lines.baseAddress! + k * n,
-          at: frame.point, shift: frame.shift, slack: slack, sign: -1)
-      }
+      above.intercept[k] = intercept(
+        value: chord + c * w, size: chord.magnitude + (c * w).magnitude, scale: -c, diagonal: c, sums,
+        at: frame.point[k], shift: frame.shift, slack: slack, sign: -1)
     }
   }
 
@@ -278,8 +300,8 @@ struct SoftmaxRow {
   /// with S as for softmax and s its computed value at p.
   func logSoftmaxLines(indices: [Int32]) -> CompositeRelaxation.Group {
     let (low, high) = logarithms()
-    var group = constants(low, high, indices)
-    guard let frame = frame() else { return group }
+    var (below, above) = (Side(low), Side(high))
+    guard let frame = frame() else { return group(below, above, indices) }
     let (share, shareError, top, logSum) = pointShares(frame)
     var slackShares = 0.0
     var bound = 0.0
@@ -289,41 +311,43 @@ struct SoftmaxRow {
       bound += frame.slope[i] * frame.point[i] + frame.intercept[i]
       constant += frame.intercept[i]
     }
-    let constantSize = frame.intercept.reduce(0) { $0 + $1.magnitude }
-    let origin = [Double](repeating: 0, count: n)
+    above.vector = share
+    let sums = Sums(share, at: frame.point)
     for k in 0..<n {
-      for i in 0..<n { group.above[k * n + i] = -share[i] }
-      group.above[k * n + k] = 1 - share[k]
+      above.scale[k] = -1
+      above.diagonal[k] = 1
       let offset = frame.point[k] - top
       let w = offset - logSum
       let wError = 3 * relative + 0x1p-47 * logSum.magnitude + 4 * ElementaryError.unit * offset.magnitude
       let slack = wError + slackShares * (1 + 0x1p-40) + 4 * ElementaryError.unit * frame.radius[k]
-      group.aboveIntercept[k] = group.above.withUnsafeBufferPointer { lines in
-        // n * n elements: there is an address when there is a k.
-        intercept(
-          value: w, size: w.magnitude + offset.magnitude, line: lines.baseAddress! + k * n, at: frame.point,
-          shift: frame.shift, slack: slack, sign: -1)
-      }
-      guard bound > 0, bound.isFinite else { continue }
-      // Slopes [i = k] - slope_i / s round by 2u of their terms, at points of magnitude `size`.
-      var slopeSlack = 2 * ElementaryError.unit * frame.size[k]
-      for i in 0..<n {
-        let ratio = frame.slope[i] / bound
-        group.below[k * n + i] = -ratio
-        slopeSlack += 4 * ElementaryError.unit * ratio * frame.size[i] + 0x1p-1000 * frame.size[i]
-      }
-      let own = frame.slope[k] / bound
-      group.below[k * n + k] = 1 - own
-      if own == 0 { slopeSlack -= 2 * ElementaryError.unit * frame.size[k] }
-      let value = 1 - log(bound) - constant / bound
-      let size = 1 + log(bound).magnitude + 2 * constantSize / bound
-      group.belowIntercept[k] = group.below.withUnsafeBufferPointer { lines in
-        // As above. The logarithm's error is 2^-49 of itself.
-        intercept(
-          value: value, size: size, line: lines.baseAddress! + k * n, at: origin, shift: frame.shift,
-          slack: slopeSlack * (1 + 0x1p-40) + 0x1p-48 * size, sign: 1)
-      }
+      above.intercept[k] = intercept(
+        value: w, size: w.magnitude + offset.magnitude, scale: -1, diagonal: 1, sums, at: frame.point[k],
+        shift: frame.shift, slack: slack, sign: -1)
     }
-    return group
+    if bound > 0, bound.isFinite {
+      lowerLogLines(frame, bound: bound, constant: constant, &below)
+    }
+    return group(below, above, indices)
+  }
+
+  /// Slopes [i = k] - slope_i / s; the quotients round by 2u of themselves, at points of magnitude `size`.
+  private func lowerLogLines(_ frame: Frame, bound: Double, constant: Double, _ below: inout Side) {
+    below.vector = frame.slope.map { $0 / bound }
+    var slopeSlack = 0.0
+    for i in 0..<n {
+      slopeSlack += 4 * ElementaryError.unit * below.vector[i] * frame.size[i] + 0x1p-1000 * frame.size[i]
+    }
+    let sums = Sums(below.vector, at: [Double](repeating: 0, count: n))
+    let value = 1 - log(bound) - constant / bound
+    let constantSize = frame.intercept.reduce(0) { $0 + $1.magnitude }
+    let size = 1 + log(bound).magnitude + 2 * constantSize / bound
+    for k in 0..<n {
+      below.scale[k] = -1
+      below.diagonal[k] = 1
+      // The logarithm's error is 2^-49 of itself.
+      below.intercept[k] = intercept(
+        value: value, size: size, scale: -1, diagonal: 1, sums, at: 0, shift: frame.shift,
+        slack: slopeSlack * (1 + 0x1p-40) + 0x1p-48 * size, sign: 1)
+    }
   }
 }

@@ -32,10 +32,12 @@ public struct ConvolutionGeometry: Sendable, Equatable {
     self.padsAfter = padsAfter
   }
 
+  /// Windows along each axis; 0 where not even one fits the padded input.
   public var outputExtent: [Int] {
     inputExtent.indices.map { axis in
       let span = dilations[axis] * (kernel[axis] - 1) + 1
-      return max(0, (inputExtent[axis] + padsBefore[axis] + padsAfter[axis] - span) / strides[axis] + 1)
+      let room = inputExtent[axis] + padsBefore[axis] + padsAfter[axis] - span
+      return room < 0 ? 0 : room / strides[axis] + 1
     }
   }
 

@@ -56,6 +56,11 @@ struct BoundsCommand: SupervisedCommand {
   @Option(help: ArgumentHelp("The extent of a dynamic batch dimension.", valueName: "n"))
   var batch: Int?
 
+  @Option(
+    help: ArgumentHelp(
+      "The shape of an input with open extents, as x=1,3,64,64; once per input.", valueName: "name=n,..."))
+  var shape: [InputShape] = []
+
   @Option(help: ArgumentHelp("Steps of alpha-CROWN's optimiser.", valueName: "n"))
   var iterations: Int?
 
@@ -120,9 +125,12 @@ struct BoundsCommand: SupervisedCommand {
     let box = try box.map { try BoxDocument(contentsOf: $0) }
     let loaded =
       if let box {
-        try LoadedNetwork(network: model, box: box, batch: batch, arithmetic: arithmetic)
+        try LoadedNetwork(
+          network: model, box: box, batch: batch, shapes: InputShape.shapes(shape), arithmetic: arithmetic)
       } else {
-        try LoadedNetwork(network: model, input: input, batch: batch, arithmetic: arithmetic)
+        try LoadedNetwork(
+          network: model, input: input, batch: batch, shapes: InputShape.shapes(shape), arithmetic: arithmetic
+        )
       }
     let graph = loaded.graph
     let region = try perturbedRegion(loaded, box)

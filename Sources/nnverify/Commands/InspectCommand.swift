@@ -21,6 +21,17 @@ struct InspectCommand: SupervisedCommand {
   @Option(help: ArgumentHelp("The extent of a dynamic batch dimension.", valueName: "n"))
   var batch: Int?
 
+  @Option(
+    help: ArgumentHelp(
+      "Values of the inputs, JSON or .npy, where shapes depend on them; their shapes settle open extents.",
+      valueName: "file"))
+  var input: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "The shape of an input with open extents, as x=1,3,64,64; once per input.", valueName: "name=n,..."))
+  var shape: [InputShape] = []
+
   @Flag(help: "JSON on standard output.")
   var json = false
 
@@ -31,6 +42,9 @@ struct InspectCommand: SupervisedCommand {
   func validate() throws {
     try Check.positive(batch, "--batch")
     if !coverage && model == nil { throw ValidationError("Missing expected argument '<model>'") }
+    if coverage && (input != nil || !shape.isEmpty) {
+      throw ValidationError("--coverage takes neither --input nor --shape")
+    }
     if coverage && model != nil { throw ValidationError("--coverage takes no network") }
   }
 
@@ -39,7 +53,9 @@ struct InspectCommand: SupervisedCommand {
       try supervisor.finish { try printCoverage() }
       return
     }
-    let network = try Importer.load(model, ImportOptions(batch: batch))
+    let values = try input.map { try InputDocument(contentsOf: $0) }
+    let network = try ImportedNetwork.load(
+      model, batch: batch, shapes: InputShape.shapes(shape), document: values)
     let graph = network.graph
     let methods = graph.methodsByOperator()
     let counts = network.operatorCounts.isEmpty ? graph.operatorCounts : network.operatorCounts
@@ -61,6 +77,15 @@ struct InspectCommand: SupervisedCommand {
     for output in graph.outputs {
       let node = graph[output.node]
       print("output      \(VisibleText.line(output.name)) \(node.shape) \(node.elementType.rawValue)")
+    }
+    if !network.boundInputs.isEmpty {
+      print(
+        "fixed       \(network.boundInputs.joined(separator: ", ")): shapes depend on the value, which is built in"
+      )
+    }
+    // That an open batch is 1 goes without saying.
+    if network.assumedExtents.contains(where: { $0.axis > 0 }) {
+      print("assumed     \(AssumedExtents.text(network.assumedExtents))")
     }
     print("parameters  \(network.parameterCount.grouped)")
     print("nodes       \(graph.nodes.count.grouped) after constant folding")
@@ -123,6 +148,14 @@ struct InspectCommand: SupervisedCommand {
       "format": .string(network.format),
       "inputs": .array(graph.inputNodes.map { value($0.name, $0) }),
       "outputs": .array(graph.outputs.map { value($0.name, graph[$0.node]) }),
+      "fixed_inputs": .array(network.boundInputs.map { .string($0) }),
+      "assumed_extents": .array(
+        network.assumedExtents.map {
+          [
+            "input": .string($0.input), "axis": JSONValue($0.axis), "name": .string($0.name),
+            "extent": JSONValue($0.extent),
+          ]
+        }),
       "operators": .object(JSONObject(names.map { .init(key: $0, value: JSONValue(counts[$0] ?? 0)) })),
       "parameters": JSONValue(network.parameterCount),
       "nodes": JSONValue(graph.nodes.count),

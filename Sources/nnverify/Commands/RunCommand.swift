@@ -30,6 +30,11 @@ struct RunCommand: SupervisedCommand {
   @Option(help: ArgumentHelp("The extent of a dynamic batch dimension.", valueName: "n"))
   var batch: Int?
 
+  @Option(
+    help: ArgumentHelp(
+      "The shape of an input with open extents, as x=1,3,64,64; once per input.", valueName: "name=n,..."))
+  var shape: [InputShape] = []
+
   @Flag(help: "JSON on standard output.")
   var json = false
 
@@ -41,7 +46,8 @@ struct RunCommand: SupervisedCommand {
 
   func run(_ supervisor: Supervisor) throws {
     let loaded = try LoadedNetwork(
-      network: model, input: input, batch: batch, arithmetic: precision == .float32 ? .float32 : .real)
+      network: model, input: input, batch: batch, shapes: InputShape.shapes(shape),
+      arithmetic: precision == .float32 ? .float32 : .real)
     let graph = loaded.graph
     let outputs = try graph.run(loaded.inputs, precision == .float32 ? .deployed : .float64)
     let named = zip(graph.outputs, outputs).map { output, value -> (String, Node, AnyTensor) in

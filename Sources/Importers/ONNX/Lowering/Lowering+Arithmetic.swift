@@ -213,6 +213,7 @@ extension Lowering {
     switch extremum {
     case .maximum:
       let bound = numbers.max() ?? -.infinity
+      if bound == -.infinity { return x }
       return try elementwise(bound == 0 ? Relu() : Operators.Clip(bound, .infinity), x)
     case .minimum:
       return try elementwise(Operators.Clip(-.infinity, numbers.min() ?? .infinity), x)

@@ -6,7 +6,7 @@ import Tensors
 // Convolutions. Constant kernels give affine nodes, variable ones a matrix product with the gathered windows.
 extension OnnxOperators {
   static let convolutions: [String: Lower] = [
-    "Conv": { node, l in [try conv(node, l)] },
+    "Conv": { node, l in [try conv(try node.input(0), try node.input(1), node.optional(2), node, l)] },
     "ConvTranspose": { node, l in [try convTranspose(node, l)] },
     "Col2Im": { node, l in [try columnsToImage(node, l)] },
     "DeformConv": { node, l in [try deformableConv(node, l)] },
@@ -27,8 +27,8 @@ extension OnnxOperators {
     return try l.add(y, try l.reshape(bias, Shape(dims)))
   }
 
-  private static func conv(_ node: OnnxNode, _ l: Lowering) throws -> Value {
-    let (x, w) = (try node.input(0), try node.input(1))
+  /// The convolution of a node's attributes.
+  static func conv(_ x: Value, _ w: Value, _ bias: Value?, _ node: OnnxNode, _ l: Lowering) throws -> Value {
     let extent = try spatial(x, node)
     let groups = try node.int("group", default: 1)
     let kernel = try node.ints("kernel_shape") ?? Array(w.shape.dims.dropFirst(2))
@@ -40,7 +40,7 @@ extension OnnxOperators {
       throw node.malformed(
         "weights of shape \(w.shape) in \(groups) groups do not fit an input of shape \(x.shape)")
     }
-    let bias = node.optional(2)
+    try windows.requireRoom(extent, node)
     if let bias, bias.shape != [w.shape[0]] {
       throw node.malformed("a bias of shape \(bias.shape) does not fit \(w.shape[0]) channels")
     }
@@ -213,6 +213,7 @@ extension OnnxOperators {
       throw node.malformed("blocks \(block) of \(x.shape) do not fit an image \(target)")
     }
     let windows = try SlidingWindows(node, kernel: block, extent: target)
+    try windows.requireRoom(target, node)
     let extent = windows.outputExtent(target)
     let taps = block.reduce(1, *)
     let positions = extent.reduce(1, *)
@@ -241,6 +242,9 @@ extension OnnxOperators {
     let past = try node.optional(3) ?? l.filled(0, [batch, channels, length - 1], x.type)
     let whole = try l.concat([past, x], axis: 2)
     let total = whole.shape[2]
+    guard total >= length else {
+      throw node.malformed("a window of \(length) elements does not fit \(total) elements of input")
+    }
     let geometry = ConvolutionGeometry(
       examples: batch, inputChannels: channels, outputChannels: channels, groups: channels,
       inputExtent: [total], kernel: [length], strides: [1], dilations: [1], padsBefore: [0], padsAfter: [0])
@@ -264,6 +268,7 @@ extension OnnxOperators {
     let windows = try SlidingWindows(node, kernel: kernel, extent: extent)
     let groups = try node.int("group", default: 1)
     let shiftGroups = try node.int("offset_group", default: 1)
+    try windows.requireRoom(extent, node)
     let output = windows.outputExtent(extent)
     let taps = kernel.reduce(1, *)
     let positions = output.reduce(1, *)

@@ -267,6 +267,15 @@ extension OnnxOperators {
       guard !x.shape.dims.contains(0) else {
         throw node.malformed("cannot extend the empty shape \(x.shape)")
       }
+      for axis in 0..<x.rank where mode == "reflect" && max(before[axis], after[axis]) > 0 {
+        // Negative paddings cut first. A reflection longer than what is left has nothing to show.
+        let rest = x.shape[axis] + min(0, before[axis]) + min(0, after[axis])
+        guard max(before[axis], after[axis]) < rest else {
+          throw node.malformed(
+            "cannot reflect \(max(before[axis], after[axis])) elements of the \(rest) on axis \(axis)",
+            attribute: "mode")
+        }
+      }
       return try l.remapAxes(x, lengths: lengths) { axis, i in
         mirrored(i - before[axis], x.shape[axis], mode)
       }

@@ -29,7 +29,9 @@ enum OnnxOperators {
 
   /// Whether operators of this domain and name can be lowered (for some of their uses).
   static func isSupported(_ name: String, domain: String) -> Bool {
-    ["", "ai.onnx.preview", "ai.onnx.ml"].contains(domain) && (table[name] != nil || controlFlow[name] != nil)
+    if domain == microsoftDomain { return microsoft[name] != nil }
+    return ["", "ai.onnx.preview", "ai.onnx.ml"].contains(domain)
+      && (table[name] != nil || controlFlow[name] != nil)
   }
 
   /// Why an operator that cannot be lowered cannot.
@@ -60,6 +62,8 @@ enum OnnxOperators {
         results = try lower(node, session.lowering)
       } else if isKnown, let lower = controlFlow[node.op] {
         results = try lower(node, session, scope)
+      } else if domain == microsoftDomain, let lower = microsoft[node.op] {
+        results = try lower(node, session.lowering)
       } else {
         throw node.unsupported(refusal(node.op))
       }

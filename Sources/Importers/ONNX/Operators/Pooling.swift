@@ -6,7 +6,7 @@ import Tensors
 extension OnnxOperators {
   static let pooling: [String: Lower] = [
     "MaxPool": { node, l in try maxPool(node, l) },
-    "AveragePool": { node, l in [try averagePool(node, l)] },
+    "AveragePool": { node, l in [try averagePool(try node.input(0), node, l)] },
     "LpPool": { node, l in
       let p = try node.int("p", default: 2)
       let x = try node.input(0)
@@ -61,11 +61,14 @@ extension OnnxOperators {
     let extent = Array(x.shape.dims[2...])
     let kernel = try node.require("kernel_shape", try node.ints("kernel_shape"))
     let windows = try SlidingWindows(node, kernel: kernel, extent: extent)
+    try windows.requireRoom(extent, node)
     let ceiling = try node.bool("ceil_mode", default: false)
     let output = windows.outputExtent(extent, ceiling: ceiling)
     let shape = Shape([x.shape[0], x.shape[1]] + output)
     try l.checkSize(shape)
     try l.checkSize(Shape([shape.count, kernel.reduce(1, *)]))
+    // The table of window positions.
+    try l.checkSize(Shape(output + [kernel.reduce(1, *)]), limit: 1 << 23)
     return (windows, extent, output)
   }
 
@@ -117,8 +120,7 @@ extension OnnxOperators {
     return try pooled(x, windows, extent, output, denominators: nil, l)
   }
 
-  private static func averagePool(_ node: OnnxNode, _ l: Lowering) throws -> Value {
-    let x = try node.input(0)
+  static func averagePool(_ x: Value, _ node: OnnxNode, _ l: Lowering) throws -> Value {
     let (windows, extent, output) = try geometry(x, node, l)
     let countsPadding = try node.bool("count_include_pad", default: false)
     let lists = windows.taps(extent, output)

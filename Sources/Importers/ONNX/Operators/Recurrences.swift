@@ -20,6 +20,8 @@ extension OnnxOperators {
     var input: Value
     /// Transposed recurrence weights `[hidden, gates * hidden]`.
     var recurrence: Value
+    /// LSTM: the product of the state with the recurrence weights where it is not the plain one.
+    var product: Product?
     /// The recurrence bias `[gates * hidden]`, nil if there is none.
     var bias: Value?
     /// Peephole weights `[3 * hidden]` of an LSTM.
@@ -42,6 +44,36 @@ extension OnnxOperators {
   }
 
   private typealias Step = (Cell, [Value]) throws -> [Value]
+  /// A matrix times weights of a fixed direction.
+  private typealias Product = (Value) throws -> Value
+
+  /// LSTM whose weights are bytes and whose inputs and states are quantised as they come: `[directions, features,
+  /// gates * hidden]`, with a scale and a zero point for every direction or every column.
+  static func quantizedLSTM(_ node: OnnxNode, _ l: Lowering) throws -> [Value] {
+    try recurrent(
+      node, l, gates: 4, states: 2, activations: ["Sigmoid", "Tanh", "Tanh"], lstmStep, isQuantized: true)
+  }
+
+  private static func quantizedProduct(
+    _ node: OnnxNode, _ l: Lowering, weights: Int, scale: Int, direction: Int
+  ) throws -> Product {
+    let w = try l.cast(try l.select(try node.input(weights), axis: 0, direction), to: .int32)
+    func parameter(_ value: Value) throws -> Value {
+      let own = try l.select(value, axis: 0, direction)
+      guard own.shape.count == 1 || own.shape == [w.shape[1]] else {
+        throw node.malformed("scales or zero points of shape \(value.shape) do not fit")
+      }
+      return own
+    }
+    let factor = try parameter(try node.input(scale))
+    let zero = try node.optional(scale + 1).map { try l.cast(try parameter($0), to: .int32) }
+    let centered = try zero.map { try l.sub(w, $0) } ?? w
+    return { x in
+      let a = try dynamicallyQuantized(x, node, l)
+      let left = try l.sub(try l.cast(a.values, to: .int32), try l.cast(a.zero, to: .int32))
+      return try l.mul(try l.cast(try l.matmul(left, centered), to: .float32), try l.mul(a.scale, factor))
+    }
+  }
 
   private static func rnnStep(_ cell: Cell, _ state: [Value]) throws -> [Value] {
     let l = cell.lowering
@@ -81,7 +113,7 @@ extension OnnxOperators {
   private static func lstmStep(_ cell: Cell, _ state: [Value]) throws -> [Value] {
     let l = cell.lowering
     let (h, c) = (state[0], state[1])
-    let recurrent = try l.matmul(h, cell.recurrence)
+    let recurrent = try cell.product.map { try $0(h) } ?? l.matmul(h, cell.recurrence)
     let gates = try l.sum([cell.input, recurrent] + (cell.bias.map { [$0] } ?? []))
     func peep(_ index: Int, _ gate: Value, _ state: Value) throws -> Value {
       guard let weights = cell.peepholes else { return gate }
@@ -98,11 +130,13 @@ extension OnnxOperators {
   }
 
   private static func recurrent(
-    _ node: OnnxNode, _ l: Lowering, gates: Int, states: Int, activations defaults: [String], _ step: Step
+    _ node: OnnxNode, _ l: Lowering, gates: Int, states: Int, activations defaults: [String], _ step: Step,
+    isQuantized: Bool = false
   ) throws -> [Value] {
     var x = try node.input(0)
-    let (w, r) = (try node.input(1), try node.input(2))
+    var (w, r) = (try node.input(1), try node.input(2))
     guard x.rank == 3, w.rank == 3, r.rank == 3 else { throw node.malformed("needs tensors of three axes") }
+    if isQuantized { (w, r) = (try l.transpose(w, [0, 2, 1]), try l.transpose(r, [0, 2, 1])) }
     // layout 1 has the batch first everywhere.
     let batchFirst = try node.bool("layout", default: false)
     if batchFirst { x = try l.transpose(x, [1, 0, 2]) }
@@ -148,10 +182,14 @@ extension OnnxOperators {
         throw node.malformed("a bias of shape \(bias.shape) does not fit")
       }
       // All steps' input products at once.
-      var inputs = try l.matmul(x, try l.transposeMatrix(try l.select(w, axis: 0, d)))
+      var inputs =
+        isQuantized
+        ? try quantizedProduct(node, l, weights: 1, scale: 8, direction: d)(x)
+        : try l.matmul(x, try l.transposeMatrix(try l.select(w, axis: 0, d)))
       if let bias { inputs = try l.add(inputs, try l.slice(bias, axis: 0, 0..<half)) }
       var cell = Cell(
         input: inputs, recurrence: try l.transposeMatrix(try l.select(r, axis: 0, d)),
+        product: isQuantized ? try quantizedProduct(node, l, weights: 2, scale: 10, direction: d) : nil,
         bias: try bias.map { try l.slice($0, axis: 0, half..<(2 * half)) },
         peepholes: states == 2 ? try node.optional(7).map { try l.select($0, axis: 0, d) } : nil,
         hidden: hidden, activations: Array(functions[(d * defaults.count)..<((d + 1) * defaults.count)]),

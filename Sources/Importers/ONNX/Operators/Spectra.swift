@@ -28,12 +28,14 @@ extension OnnxOperators {
       return [try transform(x, axis, length, inverse: inverse, onesided: onesided, l)]
     },
     "STFT": { node, l in
-      let x = try node.input(0)
+      let signal = try node.input(0)
+      // A real signal may come without its last axis.
+      let x = signal.rank == 2 ? try l.unsqueeze(signal, axis: 2) : signal
       let step = try l.int(try node.input(1), "the frame step")
       let window = node.optional(2)
       let onesided = try node.bool("onesided", default: true)
       guard x.rank == 3, step > 0 else {
-        throw node.malformed("needs `[batch, length, 1 or 2]`, not \(x.shape)")
+        throw node.malformed("needs `[batch, length]` or `[batch, length, 1 or 2]`, not \(signal.shape)")
       }
       let given = try node.optional(3).map { try l.int($0, "the frame length") }
       let length = given ?? window?.shape.count ?? x.shape[1]

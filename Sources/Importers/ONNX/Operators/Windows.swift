@@ -54,6 +54,16 @@ struct SlidingWindows {
   /// Elements that a window reaches over along an axis.
   func span(_ axis: Int) -> Int { dilations[axis] * (kernel[axis] - 1) + 1 }
 
+  /// Refuses windows that reach over more than the padded input: there is no place for one, and deployed runtimes refuse
+  /// such models, too.
+  func requireRoom(_ extent: [Int], _ node: OnnxNode) throws {
+    for axis in extent.indices where span(axis) > extent[axis] + before[axis] + after[axis] {
+      throw node.malformed(
+        "a window of \(span(axis)) elements does not fit the \(extent[axis]) elements of spatial axis \(axis)"
+          + " with \(before[axis] + after[axis]) of padding")
+    }
+  }
+
   /// Windows along each axis; with `ceiling` the last may hang over the end (but must start inside).
   func outputExtent(_ extent: [Int], ceiling: Bool = false) -> [Int] {
     extent.indices.map { axis in
