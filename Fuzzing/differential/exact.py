@@ -43,6 +43,22 @@ def objects(values, shape):
     return out
 
 
+def root(stored):
+    """The irrational factor that a scalar float32 constant stands for, or None (docs/guides/importing.md)."""
+    size = abs(float(stored))
+    if not 1 / 64 < size < 64:
+        return None
+    sign = -1 if stored < 0 else 1
+    if np.float32(math.sqrt(2 / math.pi)) == np.float32(size):
+        return sign * mp.sqrt(2 / mp.pi)
+    for n, invert in ((round(size * size), False), (round(1 / (size * size)), True)):
+        if 2 <= n <= 4096 and math.isqrt(n) ** 2 != n:
+            value = 1 / mp.sqrt(n) if invert else mp.sqrt(n)
+            if np.float32(float(value)) == np.float32(size):
+                return sign * value
+    return None
+
+
 def exact(array):
     """The exact values of a NumPy array."""
     if array.dtype == bool:
@@ -62,7 +78,8 @@ class Attributes:
         self.values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
 
     def float(self, name, default):
-        return decimal(self.values[name]) if name in self.values else decimal(default)
+        """An attribute, or the standard's default, which is a decimal as it stands."""
+        return decimal(self.values[name]) if name in self.values else mpf(str(default))
 
     def __call__(self, name, default=None):
         value = self.values.get(name, default)
@@ -116,7 +133,7 @@ SIMPLE = {
     "Erf": mp.erf, "Sin": mp.sin, "Cos": mp.cos, "Tan": mp.tan, "Atan": mp.atan, "Sinh": mp.sinh, "Cosh": mp.cosh,
     "Asin": lambda x: mp.asin(x) if abs(x) <= 1 else NAN, "Acos": lambda x: mp.acos(x) if abs(x) <= 1 else NAN,
     "Asinh": mp.asinh, "Acosh": lambda x: mp.acosh(x) if x >= 1 else NAN,
-    "Atanh": lambda x: mp.atanh(x) if abs(x) < 1 else NAN,
+    "Atanh": lambda x: mp.atanh(x) if abs(x) < 1 else (x * mp.inf if abs(x) == 1 else NAN),
     "Relu": lambda x: max(x, type(x)(0)), "Softplus": lambda x: mp.log1p(mp.exp(x)) if x < 0 else x + mp.log1p(mp.exp(-x)),
     "Softsign": lambda x: x / (1 + abs(x)), "Sign": lambda x: type(x)((x > 0) - (x < 0)), "Floor": mp.floor,
     "Ceil": mp.ceil, "Round": half_even, "Mish": lambda x: x * mp.tanh(mp.log1p(mp.exp(x))),
@@ -458,6 +475,13 @@ class Evaluator:
             for group in (inferred.graph.input, inferred.graph.value_info, inferred.graph.output)
             for v in group
         }
+        # Scalars in Constant nodes that are read as roots where they are factors or divisors.
+        self.roots = {}
+        for node in model.graph.node:
+            if node.op_type == "Constant":
+                array = numpy_helper.to_array(helper.get_attribute_value(node.attribute[0]))
+                if array.dtype == np.float32 and array.size == 1 and root(array.reshape(-1)[0]) is not None:
+                    self.roots[node.output[0]] = objects([root(array.reshape(-1)[0])], array.shape)
         self.constants = {t.name: exact(numpy_helper.to_array(t)) for t in model.graph.initializer}
 
     def __call__(self, inputs):
@@ -465,6 +489,8 @@ class Evaluator:
         values.update(inputs)
         for node in self.model.graph.node:
             arguments = [values[n] if n else None for n in node.input]
+            if node.op_type in ("Mul", "Div"):
+                arguments = [self.roots.get(n, v) for n, v in zip(node.input, arguments)]
             results = self.node(node, arguments)
             results = results if isinstance(results, list) else [results]
             for name, result in zip(node.output, results):
@@ -497,7 +523,7 @@ class Evaluator:
         return nan_aware(lambda x: max(mpf(0), min(mpf(1), alpha * x + beta)))(i[0])
 
     def op_Selu(self, i, a, n):
-        alpha, gamma = a.float("alpha", 1.67326319217681884765625), a.float("gamma", 1.05070102214813232421875)
+        alpha, gamma = a.float("alpha", "1.67326319217681884765625"), a.float("gamma", "1.05070102214813232421875")
         return nan_aware(lambda x: gamma * (x if x > 0 else alpha * mp.expm1(x)))(i[0])
 
     def op_Shrink(self, i, a, n):

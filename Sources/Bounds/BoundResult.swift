@@ -107,6 +107,16 @@ public struct OutputRows: Sendable {
     }
   }
 
+  /// Whether a row has a coefficient on any of the marked elements.
+  func reads(_ row: Int, anyOf marked: [Bool]) -> Bool {
+    switch content {
+    case .margins(let label, _): return marked[label] || marked[row < label ? row : row + 1]
+    case .matrix(let rows):
+      let n = rows.shape[1]
+      return marked.indices.contains { marked[$0] && rows[flat: row * n + $0] != 0 }
+    }
+  }
+
   /// The values at `x`, of so many elements each; plain arithmetic.
   func values(_ x: UnsafePointer<Double>) -> [Double] {
     switch content {

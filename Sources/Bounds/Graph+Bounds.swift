@@ -338,26 +338,23 @@ struct BoundProblem {
 
   /// Bounds that give way where intervals say that a value may be no number or, in a deployed run, may overflow: linear
   /// bounds speak of real numbers.
-  private func sealed(_ bound: Interval, _ engine: BoundEngine, _ node: NodeID, _ rows: Tensor<Double>?)
+  private func sealed(_ bound: Interval, _ engine: BoundEngine, _ node: NodeID, _ rows: OutputRows?)
     throws -> Interval
   {
     let own = try engine.interval(node)
     if own.isFinite { return bound }
     guard let rows else { return bound.sealed(by: own, options.arithmetic) }
     var result = bound
-    let (count, n) = (rows.shape[0], graph[node].shape.count)
+    let n = graph[node].shape.count
     for b in 0..<region.batch {
-      for r in 0..<count {
-        let isOpen = (0..<n).contains { j in
-          let place = (own.batch == 1 ? 0 : b) * n + j
-          let (isLow, isHigh) = (own.lower[flat: place] == -.infinity, own.upper[flat: place] == .infinity)
-          return rows[flat: r * n + j] != 0
-            && (options.arithmetic == .real ? isLow && isHigh : isLow || isHigh)
-        }
-        if isOpen {
-          result.lower[flat: b * count + r] = -.infinity
-          result.upper[flat: b * count + r] = .infinity
-        }
+      let isOpen = (0..<n).map { j in
+        let place = (own.batch == 1 ? 0 : b) * n + j
+        let (isLow, isHigh) = (own.lower[flat: place] == -.infinity, own.upper[flat: place] == .infinity)
+        return options.arithmetic == .real ? isLow && isHigh : isLow || isHigh
+      }
+      for r in 0..<rows.count where rows.reads(r, anyOf: isOpen) {
+        result.lower[flat: b * rows.count + r] = -.infinity
+        result.upper[flat: b * rows.count + r] = .infinity
       }
     }
     return result
