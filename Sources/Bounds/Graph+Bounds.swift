@@ -84,19 +84,21 @@ struct BoundProblem {
     case .crownIBP: try single(.none, .crownIBP)
     case .forwardCrown: try single(.forward, .forwardCrown)
     case .crown: try single(.backward, .crown)
-    case .alphaCrown: try neverLooser(optimized().result)
+    case .alphaCrown: try alphaCrown()
     case .best: try best()
     }
   }
 
   /// Optimised intermediate bounds choose other lines, which are not tighter in every direction: CROWN's own result counts
-  /// too.
-  private func neverLooser(_ result: BoundResult) throws -> BoundResult {
-    guard !options.isPlain else { return result }
+  /// too, and is the first to be known.
+  private func alphaCrown() throws -> BoundResult {
+    guard !options.isPlain else { return try optimized().result }
     var lean = self
     lean.options.keepsCoefficients = false
-    var result = result
-    result.intersect(try lean.single(.backward, .crown))
+    let crown = try lean.single(.backward, .crown)
+    options.progress?(crown)
+    var result = try optimized().result
+    result.intersect(crown)
     return result
   }
 

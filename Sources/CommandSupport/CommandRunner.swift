@@ -51,7 +51,7 @@ public enum CommandRunner {
     // Whoever started this process may have blocked them for itself.
     var signals = sigset_t()
     sigemptyset(&signals)
-    for number in [SIGINT, SIGTERM] { sigaddset(&signals, number) }
+    for number in StopSignals.all { sigaddset(&signals, number) }
     pthread_sigmask(SIG_UNBLOCK, &signals, nil)
     // A reader that went away is an error of `write`, not the end.
     signal(SIGPIPE, SIG_IGN)

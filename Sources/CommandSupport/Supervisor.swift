@@ -37,7 +37,8 @@ public final class Supervisor: Sendable {
     timeout: Double?, memoryLimit: Int, parent: Int32? = nil,
     ifStopped: @escaping @Sendable (StopReason) throws -> Void
   ) {
-    deadline = Mutex(timeout.map { ContinuousClock.now + .seconds($0) })
+    // What the user waits for began with the process.
+    deadline = Mutex(timeout.map { ContinuousClock.now + .seconds($0 - ProcessAge.seconds) })
     self.memoryLimit = memoryLimit
     cancellation = Cancellation(memoryLimit: memoryLimit)
     self.parent = parent
@@ -85,7 +86,8 @@ public final class Supervisor: Sendable {
       return state.isFinished ? nil : state.ifStopped
     }
     guard let print else { while true { sleep(1000) } }
-    Self.obeySignals()
+    // Whatever this thread waits for from here on, a signal ends it.
+    StopSignals.obeyThem()
     do {
       try print(reason)
       try StandardOutput.flush()
@@ -94,20 +96,6 @@ public final class Supervisor: Sendable {
       if status != ExitStatus.success { _exit(status) }
     }
     _exit(Self.status(reason))
-  }
-
-  /// From now on a signal ends the process at once, whatever this thread waits for.
-  private static func obeySignals() {
-    var signals = stopSignals
-    pthread_sigmask(SIG_UNBLOCK, &signals, nil)
-  }
-
-  private static var stopSignals: sigset_t {
-    var signals = sigset_t()
-    sigemptyset(&signals)
-    sigaddset(&signals, SIGINT)
-    sigaddset(&signals, SIGTERM)
-    return signals
   }
 
   /// The exit status of a command that ends for a reason.
@@ -123,22 +111,17 @@ public final class Supervisor: Sendable {
 
   /// Starts to look.
   func watch() {
-    // From here on signals are taken by the thread below, in `sigtimedwait`; threads inherit the mask. Shells let
-    // background jobs ignore SIGINT: whoever sends it to one means it.
-    for number in [SIGINT, SIGTERM] { signal(number, SIG_DFL) }
-    var signals = Self.stopSignals
-    pthread_sigmask(SIG_BLOCK, &signals, nil)
+    StopSignals.catchThem()
     let thread = Thread { [self] in look() }
     thread.stackSize = 8 << 20
     thread.start()
   }
 
   private func look() -> Never {
-    var signals = Self.stopSignals
     var stopped: ContinuousClock.Instant?
     while true {
-      var wait = timespec(tv_sec: 0, tv_nsec: Int(Self.interval * 1e9))
-      switch sigtimedwait(&signals, nil, &wait) {
+      usleep(UInt32(Self.interval * 1e6))
+      switch StopSignals.take() {
       case SIGINT: receive(.interrupted, again: stopped != nil)
       case SIGTERM: receive(.terminated, again: stopped != nil)
       default: break
