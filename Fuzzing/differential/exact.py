@@ -50,12 +50,12 @@ def root(stored):
         return None
     sign = -1 if stored < 0 else 1
     if np.float32(math.sqrt(2 / math.pi)) == np.float32(size):
-        return sign * mp.sqrt(2 / mp.pi)
+        return sign * mpf(float(mp.sqrt(2 / mp.pi)))
     for n, invert in ((round(size * size), False), (round(1 / (size * size)), True)):
         if 2 <= n <= 4096 and math.isqrt(n) ** 2 != n:
             value = 1 / mp.sqrt(n) if invert else mp.sqrt(n)
             if np.float32(float(value)) == np.float32(size):
-                return sign * value
+                return sign * mpf(float(value))
     return None
 
 
@@ -69,8 +69,8 @@ def exact(array):
 
 
 def decimal(stored):
-    """A float attribute as the decimal that its author wrote."""
-    return mpf(str(np.float32(stored)))
+    """A float attribute as the decimal that its author wrote, in float64."""
+    return mpf(float(str(np.float32(stored))))
 
 
 class Attributes:
@@ -79,7 +79,7 @@ class Attributes:
 
     def float(self, name, default):
         """An attribute, or the standard's default, which is a decimal as it stands."""
-        return decimal(self.values[name]) if name in self.values else mpf(str(default))
+        return decimal(self.values[name]) if name in self.values else mpf(float(default))
 
     def __call__(self, name, default=None):
         value = self.values.get(name, default)

@@ -78,7 +78,9 @@ def outside(value, low, high):
     value = mpf(value)
     if np.isnan(low) or np.isnan(high):
         return True
-    return value < mpf(low) or value > mpf(high)
+    # Below this the oracle's own digits end.
+    grain = mpf(2) ** -250
+    return value < mpf(low) - grain or value > mpf(high) + grain
 
 
 def deployed(model):

@@ -38,7 +38,7 @@ class Builder:
         if kind < 0.3:
             return float(r.randint(-3, 3))
         if kind < 0.45:
-            return r.choice([0.1, 0.3, -0.7, 1 / 3, 1e-3, 0.5, 0.25, 6.0, 1 / 6, 2**0.5])
+            return r.choice([0.1, 0.3, -0.7, 1 / 3, 1e-3, 0.5, 0.25, 6.0, 1 / 6, 1.7])
         return r.gauss(0, 1)
 
     def constant(self, shape, values=None, kind=None):
@@ -471,11 +471,19 @@ def unit_in_parts(b):
         return name
 
     c = lambda v: b.constant([], [v])
+
+    def literal(v):
+        """A Constant node, whose float32 may be read as a root."""
+        name = b.name("c")
+        array = np.array(v, dtype=helper.tensor_dtype_to_np_dtype(b.type))
+        b.nodes.append(helper.make_node("Constant", [], [name], value=numpy_helper.from_array(array, name)))
+        return name
+
     if which == "silu":
         y = plain("Mul", x[0], plain("Sigmoid", x[0]))
         last = ("Mul", [y, c(off)])
     elif which == "gelu":
-        e = plain("Erf", plain("Div", x[0], c(2**0.5 * off)))
+        e = plain("Erf", plain("Div", x[0], literal(2**0.5 * off)))
         last = ("Mul", [plain("Mul", x[0], plain("Add", e, c(1.0))), c(0.5)])
     elif which == "hardswish":
         shifted = plain("Add", x[0], c(3.0))

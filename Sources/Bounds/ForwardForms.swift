@@ -380,7 +380,9 @@ struct ForwardForms: Sendable {
             result.lowerCoefficients[flat: (b * columns + k) * n + o] = low.columns[k]
             upper[flat: (b * columns + k) * n + o] = high.columns[k]
           }
-          error[flat: b * n + o] = g * (low.size + high.size)
+          // What a deployed run of the unit may be off by is part of the lines' charge.
+          error[flat: b * n + o] =
+            g * (low.size + high.size) + lines.charge[flat: (lines.charge.batch == 1 ? 0 : b) * n + o]
         }
       }
     }

@@ -108,7 +108,7 @@ import Testing
     }
     func write(_ extra: String) throws {
       try SafetensorsFile.write(
-        stored + [(name: extra, shape: [1, 2], values: [0, 1])], to: path + "/model.safetensors")
+        stored + [(name: extra, shape: [1, 2], values: [0, 1])], to: OutputFile(path + "/model.safetensors"))
     }
     try write("embeddings.position_ids")
     #expect(throws: Never.self) { try TransformerModel(path: path) }
