@@ -5,6 +5,16 @@ import Tensors
 
 /// Where a walk ends: forms become numbers.
 extension CrownRule {
+  /// Whole rows; picked rows of a linear map and forms on a part of a grid are as small as what they hold.
+  func numbersStored(_ c: Covector, at node: Node) -> Int {
+    switch (c.form, node.operation) {
+    case (.window, _), (.units, .affine): return 0
+    default:
+      let (count, overflow) = rows.multipliedReportingOverflow(by: node.shape.count)
+      return overflow ? .max : count
+    }
+  }
+
   mutating func leaf(_ node: Node, _ c: Covector) throws {
     if recording { arrivals[node.id] = c }
     if case .input = node.operation, varies[node.id], let position = graph.inputs.firstIndex(of: node.id) {

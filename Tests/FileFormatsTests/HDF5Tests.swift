@@ -152,9 +152,9 @@ import Testing
   @Test("Damaged texts and arrays end in one error, or are read")
   func damaged() throws {
     let json = Array(#"{"a":[1,2.5e3,-0.1,{"b":null,"c":[true,false,"text \u00e9"]}],"d":{"e":[]}}"#.utf8)
-    var npy: [UInt8] = [0x93] + Array("NUMPY".utf8) + [1, 0, 54, 0]
+    var npy: [UInt8] = [0x93] + Array("NUMPY".utf8) + [1, 0, 55, 0]
     npy +=
-      Array("{'descr': '<f4', 'fortran_order': True, 'shape': (2,3)}".utf8.prefix(54))
+      Array("{'descr': '<f4', 'fortran_order': True, 'shape': (2,3)}".utf8)
       + [UInt8](repeating: 0, count: 24)
     let idx: [UInt8] = [0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3] + [UInt8](repeating: 1, count: 12)
     let nnet = Array("// c\n1,2,1,2,\n2,1,\n0\n0,0,\n1,1,\n0,0,0,\n1,1,1,\n1,2,\n3,\n".utf8)

@@ -21,12 +21,16 @@ public protocol AdjointRule {
   mutating func discrete(_ f: any DiscreteFunction, _ c: Covector, at node: Node) throws -> [Covector?]
   mutating func composite(_ composite: any Composite, _ c: Covector, at node: Node) throws -> [Covector?]
 
+  /// How many numbers the step at this node may have to store for the covector; 0 where it is not known before.
+  func numbersStored(_ c: Covector, at node: Node) -> Int
+
   /// The sum of two covectors on one node.
   mutating func merge(_ a: Covector, _ b: Covector, at node: Node) throws -> Covector
 }
 
 extension AdjointRule {
   public func isLeaf(_ node: Node) -> Bool { false }
+  public func numbersStored(_ c: Covector, at node: Node) -> Int { 0 }
 }
 
 extension Graph {
@@ -51,8 +55,8 @@ extension Graph {
     for id in stride(from: last, through: 0, by: -1) {
       guard let covector = pending[id] else { continue }
       pending[id] = nil
-      try cancellation?.check()
       let node = nodes[id]
+      try cancellation?.check(storing: rule.numbersStored(covector, at: node))
       let results: [A.Covector?]
       switch node.operation {
       case .input, .constant:

@@ -107,7 +107,8 @@ struct VerifyCommand: SupervisedCommand {
     for argument in network {
       var name = ""
       var path = argument
-      if let equals = argument.firstIndex(of: "="),
+      // No name holds a slash: what has one before the sign is a path.
+      if let equals = argument.firstIndex(of: "="), !argument[..<equals].contains("/"),
         query.majorVersion > 1 || !FileManager.default.fileExists(atPath: argument)
       {
         name = String(argument[..<equals])
