@@ -40,11 +40,11 @@ public enum ReaderLimits {
 
   /// Nodes of a graph, and of a graph after padding.
   public static let graphNodes = 10_000_000
-  /// Nodes of a graph that no edge names: a file pays no byte for them.
+  /// Nodes of a document that no edge names: a file pays no byte for them.
   public static let isolatedNodes = 100_000
-  /// Feature entries of a graph that the file lists.
+  /// Feature entries of all graphs of a document.
   public static let featureEntries = 50_000_000
-  /// Feature entries that a file describes by a rule (constant, one-hot) instead of listing them.
+  /// Feature entries of a graph that a file describes by a rule (constant, one-hot) instead of listing them.
   public static let describedFeatureEntries = 10_000_000
   /// Nodes of a graph whose adjacency a network takes as a matrix.
   public static let denseGraphNodes = 5_000

@@ -53,6 +53,20 @@ struct GraphDocumentTests {
     #expect(error.map { "\($0)".contains(part) } ?? false, "\(error.map { "\($0)" } ?? "")")
   }
 
+  @Test("Many graphs, each within the limits, are not together")
+  func manyGraphs() throws {
+    for (nodes, width) in [(90_000, 1), (2, 4_000_000)] {
+      let graphs = (0..<8).map {
+        "{\"id\": \($0), \"num_nodes\": \(nodes), \"label\": 0, \"edges\": [[0,1]]}"
+      }
+      let text = """
+        {"task": "graph", "num_classes": 2, "features": {"kind": "constant", "value": 1, "dim": \(width)},
+         "graphs": [\(graphs.joined(separator: ","))]}
+        """
+      #expect(throws: FileError.self) { try read(text) }
+    }
+  }
+
   @Test("Undirected edges in both directions, as graph libraries keep them")
   func bothDirections() throws {
     let rest = ", \"explanation\": \"0110\", \"edge_weights\": [0.5, 2, 2, 0.5]"

@@ -25,12 +25,13 @@ public enum GraphDocument {
     let padding = try root.optional("padding").map(readPadding)
     let features = try root.optional("features")
     var graphs: [AttributedGraph] = []
+    var described = Described()
     if let list {
       var seen: Set<InstanceID> = []
       for (index, item) in try list.elements().enumerated() {
         let graph = try readGraph(
           item, id: try readID(item) ?? .number(index), task: task, directed: directed, features: features,
-          padding: padding)
+          padding: padding, &described)
         if !seen.insert(graph.id).inserted { throw item.error("the id \(graph.id) occurs twice") }
         graphs.append(graph)
       }
@@ -38,7 +39,8 @@ public enum GraphDocument {
     } else {
       graphs = [
         try readGraph(
-          root, id: .text(name), task: task, directed: directed, features: features, padding: padding)
+          root, id: .text(name), task: task, directed: directed, features: features, padding: padding,
+          &described)
       ]
     }
     let width = graphs[0].featureCount
@@ -82,9 +84,16 @@ public enum GraphDocument {
       selfLoops: try field.optional("explicit_self_loop_on_padding_nodes")?.bool() ?? false)
   }
 
+  /// What the graphs of a document hold together.
+  private struct Described {
+    /// Nodes that no edge names.
+    var isolatedNodes = 0
+    var featureEntries = 0
+  }
+
   private static func readGraph(
     _ item: JSONField, id: InstanceID, task: GraphTask, directed: Bool, features: JSONField?,
-    padding: GraphPadding?
+    padding: GraphPadding?, _ described: inout Described
   ) throws -> AttributedGraph {
     let nodesField = try item.member("num_nodes")
     let nodes = try nodesField.int()
@@ -96,9 +105,10 @@ public enum GraphDocument {
     let edges = try EdgeList(list, directed: directed, nodes: nodes) {
       try edgeField.lazyElements()[$0].error($1)
     }
-    if nodes - edges.namedNodes > ReaderLimits.isolatedNodes {
+    described.isolatedNodes += nodes - edges.namedNodes
+    if described.isolatedNodes > ReaderLimits.isolatedNodes {
       throw nodesField.error(
-        "\(nodes - edges.namedNodes) of \(nodes) nodes have no edge, more than \(ReaderLimits.isolatedNodes)")
+        "\(described.isolatedNodes) nodes up to here have no edge, more than \(ReaderLimits.isolatedNodes)")
     }
     var weights: [Double]?
     if let field = try item.optional("edge_weights") {
@@ -111,6 +121,10 @@ public enum GraphDocument {
       }
     }
     let (values, width) = try readFeatures(item, shared: features, nodes: nodes)
+    described.featureEntries += values.count
+    if described.featureEntries > ReaderLimits.featureEntries {
+      throw item.error("the graphs up to here have more than \(ReaderLimits.featureEntries) features")
+    }
     if let padding, padding.nodes < nodes {
       throw nodesField.error("\(nodes) nodes are more than the \(padding.nodes) that graphs are padded to")
     }
