@@ -18,6 +18,8 @@ extension ProblemBuilder {
           SparseEntry(place, term.coefficient))
       }
     }
+    // Rows without any terms (equal networks) are constants, which still need a node to stand on.
+    if entries.isEmpty { entries[input] = Array(repeating: [], count: rows.count) }
     var builder = networks
     let nodes = entries.keys.sorted()
     let maps = nodes.map { node -> any LinearMap in

@@ -53,6 +53,8 @@ extension ProblemBuilder {
     ).sorted() {
       builder.output(node)
     }
+    // Equal networks: no row has a term left, and the graph computes nothing.
+    if builder.outputs.isEmpty { builder.output(input) }
     return TwinForm(graph: builder.build(), rowGraph: rowGraph, inputNode: input, rows: rows)
   }
 
