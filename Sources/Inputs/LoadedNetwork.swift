@@ -93,13 +93,22 @@ extension ImportedNetwork {
     _ path: String, batch: Int? = nil, shapes: [String: Shape] = [:], document: InputDocument?,
     arithmetic: Arithmetic = .real
   ) throws -> ImportedNetwork {
+    func unknown(_ name: String, _ names: [String]) -> FileError {
+      let list = names.joined(separator: ", ")
+      return FileError(
+        file: path, reason: "a shape was given for '\(name)', which is no input; its inputs are \(list)")
+    }
+    // Misspelt names first: the file may not build without the shape that was meant.
+    if !shapes.isEmpty, let names = try? OnnxImporter.inputNames(path: path),
+      let name = shapes.keys.sorted().first(where: { !names.contains($0) })
+    {
+      throw unknown(name, names)
+    }
     let network = try load(
       path, ImportOptions(batch: batch, shapes: shapes, arithmetic: arithmetic), document)
     for (name, shape) in shapes.sorted(by: { $0.key < $1.key }) {
       guard let node = network.graph.inputNodes.first(where: { $0.name == name }) else {
-        let names = network.graph.inputNodes.map(\.name).joined(separator: ", ")
-        throw FileError(
-          file: path, reason: "a shape was given for '\(name)', which is no input; its inputs are \(names)")
+        throw unknown(name, network.graph.inputNodes.map(\.name))
       }
       guard node.shape == shape else {
         throw FileError(

@@ -99,7 +99,7 @@ import Testing
 
   @Test func whatCannotBeWrittenIsKnownBefore() throws {
     let folder = try TemporaryFolder()
-    for path in ["", folder.url.path, folder.path("missing/file"), folder.path("file/")] {
+    for path in ["", folder.url.path, folder.path("missing/file"), folder.path("file") + "/"] {
       #expect(throws: FileError.self, "\(path)") { try OutputFile(path) }
     }
     guard geteuid() != 0 else { return }

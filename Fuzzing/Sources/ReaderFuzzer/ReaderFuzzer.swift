@@ -18,7 +18,7 @@ private let readers: [@Sendable ([UInt8]) throws -> Void] = [
   { _ = try Query(bytes: $0, file: "fuzz.vnnlib").cases() },
   { try onFile($0, "json") { _ = try RegionRecord.read($0) } },
   { try onFile($0, "json") { _ = try GraphDocument.read($0) } },
-  { try onFile($0, "safetensors") { _ = try GraphNetworkFile(contentsOf: $0) } },
+  { try onFile($0, "safetensors") { _ = try SafetensorsFile(path: $0) } },
   { try onFile($0, "json") { _ = try Tokenizer.fromTokenizerJSON($0) } },
   { try onFile($0, "json") { _ = try BoxDocument(contentsOf: $0) } },
 ]

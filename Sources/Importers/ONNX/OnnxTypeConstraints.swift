@@ -48,7 +48,9 @@ struct OnnxTypeConstraints {
         }
         meaning[variable] = value.type
       }
-      if allowed & own == 0 {
+      // Exporters write bfloat16 wherever the standard lists float16, also at opsets that did not list it yet.
+      let halves = allowed & Self.bit(.float16) != 0 ? Self.bit(.bfloat16) : 0
+      if (allowed | halves) & own == 0 {
         let type = own == Self.textBit ? "string" : value.type.rawValue
         throw node.malformed("takes no \(type) as input \(index)")
       }

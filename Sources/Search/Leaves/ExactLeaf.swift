@@ -115,6 +115,6 @@ struct ExactLeaf {
 extension SplitContext {
   /// Whether every neuron is on a known side, so that the network is linear.
   func isPiece(_ states: [Int8]) -> Bool {
-    differences.isEmpty && activations.allSatisfy(\.isRelu) && !states.contains(0)
+    !isTwin && activations.allSatisfy(\.isRelu) && !states.contains(0)
   }
 }
