@@ -33,6 +33,11 @@ public enum RegularFile {
   /// Throws unless a path names a regular file that can be read.
   public static func check(_ path: String) throws(FileError) { try open(path) { _, _ in } }
 
+  /// The bytes that a regular file has.
+  ///
+  /// - Throws: ``FileError`` as ``check(_:)`` does.
+  public static func size(_ path: String) throws(FileError) -> Int { try open(path) { _, size in size } }
+
   /// Opens a file without waiting for whoever is at the other end of a FIFO, and looks at what was opened.
   private static func open<Result>(
     _ path: String, _ body: (_ descriptor: Int32, _ size: Int) throws(FileError) -> Result

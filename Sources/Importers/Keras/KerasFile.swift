@@ -53,9 +53,9 @@ struct KerasFile {
 
   /// The archives of Keras 3, which begin like every zip file, are named for what they are.
   private static func refuseArchive(_ path: String) throws {
-    guard let handle = FileHandle(forReadingAtPath: path) else { return }
-    defer { try? handle.close() }
-    guard try handle.read(upToCount: 2) == Data("PK".utf8) else { return }
+    // A pipe in place of a file is refused, not waited for.
+    guard try RegularFile.size(path) >= 2, try RegularFile.part(path, offset: 0, count: 2) == Array("PK".utf8)
+    else { return }
     throw FileError(
       file: path,
       reason: "is a .keras archive, which is not read; save the model as HDF5 instead: "
