@@ -87,6 +87,7 @@ final class Z3Context {
     let made = Z3_mk_solver_for_logic(raw, Z3_mk_string_symbol(raw, "QF_LRA"))
     Z3_solver_inc_ref(raw, made)
     solver = made
+    limit(resources: 0, milliseconds: nil)
     return made
   }
 
@@ -106,6 +107,8 @@ final class Z3Context {
     let parameters = Z3_mk_params(raw)
     Z3_params_inc_ref(raw, parameters)
     defer { Z3_params_dec_ref(raw, parameters) }
+    // Z3 would take SIGINT for itself, end its check and let the search go on; it is a message to the whole command.
+    Z3_params_set_bool(raw, parameters, Z3_mk_string_symbol(raw, "ctrl_c"), false)
     if resources > 0 {
       Z3_params_set_uint(
         raw, parameters, Z3_mk_string_symbol(raw, "rlimit"), UInt32(clamping: resources))
