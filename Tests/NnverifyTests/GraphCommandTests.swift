@@ -111,7 +111,8 @@ struct GraphCommandTests {
     "Wrong graphs end in one clear error",
     arguments: [
       (document(edges: "[[0, 1], [1, 77]]"), "node 77 does not exist"),
-      (document(edges: "[[0, 1], [0, 1]]"), "twice"), (document(edges: "[[0, 1], [1, 0]]"), "both directions"),
+      (document(edges: "[[0, 1], [0, 1]]"), "twice"),
+      (document(edges: "[[0, 1], [1, 0]]"), "both directions"),
       (document(edges: "[[1, 0], [1, 2]]"), "directed"), (document(edges: "[[0, 1], [1, 1]]"), "self-loop"),
       (document(edges: "[[0, 1], [1, 2]]", explanation: "1"), "belongs to another graph"),
       (document(edges: "[[0, 1], [1, 2]]", value: "NaN"), "expected a JSON value"),
