@@ -42,7 +42,10 @@ private func weightDifferences(_ second: Weight, from first: Weight) -> [Weight]
 /// The difference of maps of any type by their rows; nil where coefficients are not exact or the maps are large.
 private func rowDifferences(_ second: any LinearMap, from first: any LinearMap) -> [any LinearMap]? {
   let outputs = first.outputShape.count
-  guard outputs <= 1 << 20, first.denominator == second.denominator else { return nil }
+  // Rounded coefficients that look equal may stand for different numbers.
+  guard outputs <= 1 << 20, first.denominator == second.denominator, first.coefficientRoundings == 0,
+    second.coefficientRoundings == 0
+  else { return nil }
   var rows: [[SparseEntry]] = []
   var differs = false
   for output in 0..<outputs {
@@ -56,7 +59,6 @@ private func rowDifferences(_ second: any LinearMap, from first: any LinearMap) 
     rows.append(b + a.map { SparseEntry($0.index, -$0.coefficient) })
   }
   if !differs { return [] }
-  guard first.coefficientRoundings == 0, second.coefficientRoundings == 0 else { return nil }
   return [
     SparseMap(first.inputShape, to: first.outputShape, rows: rows, denominator: first.denominator)
   ]

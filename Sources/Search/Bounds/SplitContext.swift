@@ -111,7 +111,7 @@ struct SplitContext: Sendable {
           pre.lower.elements.allSatisfy(\.isFinite), pre.upper.elements.allSatisfy(\.isFinite)
         else { return nil }
         let pieces = function.pieces
-        let isRelu = pieces == PiecewiseLinear(breakpoints: [0], lines: [(0, 0), (1, 0)])
+        let isRelu = pieces == Self.relu
         index[node.id] = activations.count
         let n = node.shape.count
         activations.append(
@@ -121,7 +121,9 @@ struct SplitContext: Sendable {
             charge: Self.lineCharge(function, pre, node, arithmetic, isRelu: isRelu), units: nil))
         offset += n
       case .composite(let composite):
-        guard let difference = composite as? Difference, let d = intervals[node.inputs[1]], d.batch == 1,
+        // Known sides stand for the slopes of a ReLU: other functions of the same argument are not taken for one.
+        guard let difference = composite as? Difference, difference.function.pieces == Self.relu,
+          let d = intervals[node.inputs[1]], d.batch == 1,
           d.lower.elements.allSatisfy(\.isFinite), d.upper.elements.allSatisfy(\.isFinite),
           let relaxation = DifferenceRelaxation(difference.function),
           let first = activations.firstIndex(where: { $0.pre == node.inputs[0] && $0.isRelu })
@@ -144,6 +146,11 @@ struct SplitContext: Sendable {
     activationIndex = index
     neuronCount = offset
     for i in activations.indices { self.activations[i].units = unitRows(activations[i]) }
+  }
+
+  /// The pieces of max(x, 0).
+  private static var relu: PiecewiseLinear {
+    PiecewiseLinear(breakpoints: [0], lines: [(0, 0), (1, 0)])
   }
 
   /// As in CROWN with rounding (see `Relaxation.affine` in module Bounds): A W is formed with at most fanOut products
