@@ -99,6 +99,37 @@ import Testing
       try comparison.decide(.within(Rational(0.001)), control: SearchControl(seconds: 60)).verdict == .unsat)
   }
 
+  /// relu(z) + |z|, both of one z: the fast search knows differences of ReLUs only and must leave this one to general bounds.
+  @Test func differencesOfOtherFunctionsAreNotThoseOfReLU() throws {
+    func network(_ noise: Double) throws -> Graph {
+      var random = UnitGenerator(state: 21)
+      var change = UnitGenerator(state: 22)
+      func number() -> Double {
+        Double(Float((2 * random.unit() - 1) * (1 + noise * (2 * change.unit() - 1))))
+      }
+      func weight(_ shape: Shape) -> Weight { Weight(Tensor(shape, (0..<shape.count).map { _ in number() })) }
+      var builder = GraphBuilder()
+      let x = builder.input("x", [2])
+      let z = try builder.linear(Dense(weight([2, 8]), inputShape: [2]), x, bias: weight([8]))
+      let both = try builder.affine([
+        (builder.elementwise(Relu(), z), Dense(weight([8, 1]), inputShape: [8])),
+        (builder.elementwise(Abs(), z), Dense(weight([8, 1]), inputShape: [8])),
+      ])
+      builder.output(both, name: "y")
+      return builder.build()
+    }
+    let (a, b) = try (network(0), network(1e-2))
+    let comparison = try NetworkComparison(a, b, region: box(2, 1), files: Self.files)
+    let (least, most) = try differences(a, b, 2, 1)[0]
+    let bounds = try comparison.differenceBounds()[0]
+    #expect(bounds.lower <= least && most <= bounds.upper)
+    let largest = max(least.magnitude, most.magnitude)
+    let claim = NetworkComparison.Claim.within(Rational(1.3 * largest))
+    let verification = try comparison.decide(claim, control: SearchControl(seconds: 60))
+    #expect(verification.verdict == .unsat)
+    #expect(verification.method == "input branch and bound")
+  }
+
   @Test func otherClassesAreFound() throws {
     let a = try network([3, 10, 3], seed: 4)
     let b = try network([3, 10, 3], seed: 5)
